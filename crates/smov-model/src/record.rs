@@ -1,0 +1,264 @@
+//! Records: what a proxy did with one request, and why. The page's inspector, the labs and `smov explain --request` read them.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::dice::Purpose;
+use crate::flag::Flags;
+use crate::names::ClusterName;
+use crate::route::Origin;
+use crate::snapshot::SnapshotVersion;
+
+/// Which side of the sidecar took the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Direction {
+    /// From the pod's own app, outward.
+    Outbound,
+    /// From a peer to the pod's app.
+    Inbound,
+    /// From outside the mesh, at a gateway.
+    Ingress,
+}
+
+/// The full record of one request at one proxy. Kept in a ring of the last 1,000 in the proxy, fetched by request id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// `x-request-id`.
+    pub request_id: String,
+    /// The proxy's pod.
+    pub proxy: String,
+    /// Which side.
+    pub direction: Direction,
+    /// Start, microseconds since 1970.
+    pub started: u64,
+    /// Method, Host as sent, path without query.
+    pub method: String,
+    /// Host as sent.
+    pub authority: String,
+    /// Path as matched, without query.
+    pub path: String,
+    /// The snapshot that the request kept.
+    pub snapshot: SnapshotVersion,
+    /// The virtual host; `None` = nobody knows the host.
+    pub virtual_host: Option<String>,
+    /// The rule that took it.
+    pub rule: Option<RuleTaken>,
+    /// Rules looked at before it, each with the first condition that failed.
+    pub skipped: Vec<SkippedRule>,
+    /// The draws, in order.
+    pub draws: Vec<DrawTaken>,
+    /// The cluster drawn.
+    pub cluster: Option<ClusterName>,
+    /// The attempts, in order.
+    pub attempts: Vec<Attempt>,
+    /// Delay that a fault injected, microseconds.
+    pub injected_delay: u64,
+    /// The peer of an inbound request, or the final answerer of an outbound one.
+    pub peer: Option<Peer>,
+    /// Status given to the downstream; 0 = it went away first.
+    pub status: u16,
+    /// Why it ended so.
+    pub flags: Flags,
+    /// Until response headers, microseconds.
+    pub duration: u64,
+    /// Timings, microseconds from the start, in the order of the walk.
+    pub phases: Vec<(Phase, u64)>,
+}
+
+/// The phases of the request walk; the same words as functions, spans and the page's waterfall (ARCHITECTURE.md).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Phase {
+    /// Connection in.
+    Accept,
+    /// One snapshot for this request.
+    Pin,
+    /// Host and rule.
+    Route,
+    /// Dice to destination.
+    Split,
+    /// Injected delay and abort.
+    Fault,
+    /// Retries and timeouts.
+    Attempt,
+    /// A permit from the pool.
+    Limit,
+    /// An endpoint.
+    Balance,
+    /// A connection.
+    Connect,
+    /// Outcome to ejection, metrics, record.
+    Observe,
+    /// Inbound: who calls.
+    Peer,
+    /// Inbound: may it.
+    Authorize,
+    /// Inbound: to the app.
+    Forward,
+}
+
+impl Phase {
+    /// The outbound walk, in order.
+    pub const OUTBOUND: [Self; 10] = [
+        Self::Accept,
+        Self::Pin,
+        Self::Route,
+        Self::Split,
+        Self::Fault,
+        Self::Attempt,
+        Self::Limit,
+        Self::Balance,
+        Self::Connect,
+        Self::Observe,
+    ];
+    /// The inbound walk, in order.
+    pub const INBOUND: [Self; 5] = [Self::Accept, Self::Peer, Self::Authorize, Self::Forward, Self::Observe];
+
+    /// The word of the documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accept => "accept",
+            Self::Pin => "pin",
+            Self::Route => "route",
+            Self::Split => "split",
+            Self::Fault => "fault",
+            Self::Attempt => "attempt",
+            Self::Limit => "limit",
+            Self::Balance => "balance",
+            Self::Connect => "connect",
+            Self::Observe => "observe",
+            Self::Peer => "peer",
+            Self::Authorize => "authorize",
+            Self::Forward => "forward",
+        }
+    }
+}
+
+/// The rule that took a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleTaken {
+    /// Its place among the host's rules, from 0.
+    pub index: usize,
+    /// The match entry, from 0.
+    pub entry: usize,
+    /// Where it was written.
+    pub origin: Origin,
+}
+
+/// A rule that did not take a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SkippedRule {
+    /// Its place among the host's rules, from 0.
+    pub index: usize,
+    /// Where it was written.
+    pub origin: Origin,
+    /// The first failed condition of each match entry.
+    pub mismatches: Vec<crate::route::Mismatch>,
+}
+
+/// One roll of the dice and what it meant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrawTaken {
+    /// What for.
+    pub purpose: Purpose,
+    /// Where the roll fell: 0 to `total - 1`.
+    pub position: u32,
+    /// Sum of the weights, or 1,000,000 for a percentage.
+    pub total: u32,
+    /// The range that it fell into.
+    pub range: (u32, u32),
+    /// What that range stands for: a subset's name, `delay`, `pass`.
+    pub outcome: String,
+}
+
+/// One try at one endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The endpoint; `None` = none was healthy.
+    pub endpoint: Option<SocketAddr>,
+    /// Its pod.
+    pub pod: Option<String>,
+    /// Its Kubernetes cluster.
+    pub kube_cluster: Option<String>,
+    /// The answer's status; 0 = no answer.
+    pub status: u16,
+    /// Why the try failed.
+    pub flags: Flags,
+    /// Reason in Envoy's words, for people.
+    pub reason: Option<String>,
+    /// Start, microseconds from the request's start.
+    pub started: u64,
+    /// How long it took, microseconds.
+    pub duration: u64,
+    /// Endpoints passed over because they were ejected.
+    pub ejected: Vec<SocketAddr>,
+}
+
+/// Who was on the other side.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// The pod; `unknown` when nothing tells.
+    pub pod: String,
+    /// The workload.
+    pub workload: String,
+    /// Its Kubernetes cluster.
+    pub kube_cluster: String,
+}
+
+/// One line of a record: what goes up to the control plane for the page, sampled when there is too much.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// `x-request-id`.
+    pub request_id: String,
+    /// The proxy's pod.
+    pub proxy: String,
+    /// The proxy's workload.
+    pub workload: String,
+    /// Which side.
+    pub direction: Direction,
+    /// Start, microseconds since 1970.
+    pub started: u64,
+    /// The service asked for, short name (`user-service`).
+    pub service: String,
+    /// The rule (`user-service-vs spec.http[1]`); empty for none.
+    pub rule: String,
+    /// The subset drawn; empty for none.
+    pub subset: String,
+    /// The pod that answered; empty when none did.
+    pub pod: String,
+    /// The Kubernetes cluster that answered; empty when none did.
+    pub kube_cluster: String,
+    /// Status.
+    pub status: u16,
+    /// Flags as printed.
+    pub flags: String,
+    /// Tries.
+    pub attempts: u32,
+    /// Injected delay, microseconds.
+    pub injected_delay: u64,
+    /// Until response headers, microseconds.
+    pub duration: u64,
+}
+
+/// A counter of one edge of the picture, cumulative since the proxy's start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EdgeCount {
+    /// The caller's workload; the proxy's own for outbound.
+    pub source: String,
+    /// The caller's Kubernetes cluster.
+    pub source_cluster: String,
+    /// Service asked for, short name.
+    pub service: String,
+    /// The answering Kubernetes cluster; empty when no pod answered.
+    pub kube_cluster: String,
+    /// `http` or `tcp`.
+    pub protocol: String,
+    /// Requests (HTTP) or connections (TCP).
+    pub requests: u64,
+    /// Of these, failed: 5xx or no answer.
+    pub failures: u64,
+    /// Bytes sent and received together (TCP).
+    pub bytes: u64,
+}

@@ -1,0 +1,282 @@
+//! Routes: which rule does a request meet?
+//!
+//! A VirtualService compiles to a [`VirtualHost`] with [`RouteRule`]s in order; the first that matches wins, whatever comes after
+//! (<https://istio.io/latest/docs/reference/config/networking/virtual-service/#HTTPRoute>).
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::names::{ClusterName, HostPattern, Hostname, Port, ResourceRef};
+use crate::split::Split;
+use crate::text::{Pattern, StringMatch};
+
+mod find;
+pub use find::{Mismatch, RequestHead, explain_match};
+
+/// All routes of one port (or one gateway server).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct RouteTable {
+    /// The virtual hosts. An exact domain beats a wildcard, a longer wildcard a shorter one.
+    pub hosts: Vec<VirtualHost>,
+}
+
+/// The routes of one host.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct VirtualHost {
+    /// For people and metrics: `user-service.theater-msa.svc.cluster.local:8081`.
+    pub name: String,
+    /// The names that lead here, without port: the full name and its short forms.
+    pub domains: Vec<HostPattern>,
+    /// The Service that the host is, when it is one: the metrics' `destination_service`.
+    pub service: Option<Hostname>,
+    /// The rules, in order.
+    pub rules: Vec<RouteRule>,
+}
+
+/// One entry of a VirtualService's `http:`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RouteRule {
+    /// Where it was written.
+    pub origin: Origin,
+    /// Alternatives, ORed; empty = every request.
+    pub matches: Vec<RouteMatch>,
+    /// What is done with the request.
+    pub action: RouteAction,
+    /// How it is done.
+    pub policy: RoutePolicy,
+}
+
+/// Where a rule came from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Origin {
+    /// The resource; a Service for the default route of a host without VirtualService.
+    pub resource: ResourceRef,
+    /// Path in the resource: `spec.http[1]`; empty for a default route.
+    pub path: String,
+    /// The rule's own `name`; empty when it has none.
+    pub name: String,
+}
+
+/// Conditions on a request, ANDed. What depends on the proxy alone (gateways, source labels, port) was decided in compile.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RouteMatch {
+    /// On the path without query.
+    pub uri: Option<StringMatch>,
+    /// Does `uri` ignore case (exact and prefix only)?
+    pub ignore_uri_case: bool,
+    /// On `http` or `https`.
+    pub scheme: Option<StringMatch>,
+    /// On the method, case-sensitive.
+    pub method: Option<StringMatch>,
+    /// On Host as sent, with its port, case-sensitive.
+    pub authority: Option<StringMatch>,
+    /// On headers: lower-case name and condition.
+    pub headers: Vec<(String, ValueMatch)>,
+    /// On headers that must not match.
+    pub without_headers: Vec<(String, ValueMatch)>,
+    /// On query parameters: name (case-sensitive), condition on the raw value of the first occurrence.
+    pub query: Vec<(String, ValueMatch)>,
+}
+
+/// A condition on a header's or parameter's value.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ValueMatch {
+    /// It is there, whatever its value.
+    Present,
+    /// Its value matches.
+    Value(StringMatch),
+}
+
+/// What a rule does with a request.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RouteAction {
+    /// Send it to one of these destinations.
+    Forward(Split<Destination>),
+    /// Answer with a redirect.
+    Redirect(Redirect),
+    /// Answer at once.
+    DirectResponse(DirectResponse),
+}
+
+/// Where an arm of a split leads, with what is special to that arm.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Destination {
+    /// The cluster. It may be missing from the snapshot: then requests get 503 `NC`.
+    pub cluster: ClusterName,
+    /// Header operations of this arm.
+    pub headers: HeaderOperations,
+}
+
+/// `redirect:` of a rule.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Redirect {
+    /// 301, 302, 303, 307 or 308.
+    pub code: u16,
+    /// New whole path.
+    pub uri: Option<String>,
+    /// New host.
+    pub authority: Option<String>,
+    /// New scheme.
+    pub scheme: Option<String>,
+    /// New port.
+    pub port: Option<Port>,
+}
+
+/// `directResponse:` of a rule.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct DirectResponse {
+    /// The status.
+    pub status: u16,
+    /// The body, maybe empty.
+    pub body: String,
+}
+
+/// How a rule treats the requests that it takes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RoutePolicy {
+    /// Over all attempts and back-offs, without injected delay; `None` = no timeout.
+    pub timeout: Option<Duration>,
+    /// `None` = no retries.
+    pub retry: Option<RetryPolicy>,
+    /// Injected trouble.
+    pub fault: Option<Fault>,
+    /// Changes of path and host.
+    pub rewrite: Option<Rewrite>,
+    /// Header operations of the route.
+    pub headers: HeaderOperations,
+}
+
+/// Retries (<https://istio.io/latest/docs/reference/config/networking/virtual-service/#HTTPRetry>).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RetryPolicy {
+    /// Retries after the first try; over 0.
+    pub attempts: u32,
+    /// Limit of one try.
+    pub per_try_timeout: Option<Duration>,
+    /// What is retried.
+    pub on: RetryOn,
+    /// Base of the back-off; default 25 ms.
+    pub backoff: Duration,
+    /// Avoid endpoints already tried? Default true.
+    pub ignore_previous_hosts: bool,
+}
+
+impl Default for RetryPolicy {
+    /// Istio's default policy: 2 retries on connect-failure, refused-stream, unavailable, cancelled.
+    fn default() -> Self {
+        Self {
+            attempts: 2,
+            per_try_timeout: None,
+            on: RetryOn { connect_failure: true, refused_stream: true, unavailable: true, cancelled: true, ..RetryOn::default() },
+            backoff: Duration::from_millis(25),
+            ignore_previous_hosts: true,
+        }
+    }
+}
+
+/// The conditions of `retryOn` (<https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/router_filter#x-envoy-retry-on>).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RetryOn {
+    /// Any 5xx, and no answer at all.
+    pub any_5xx: bool,
+    /// 502, 503, 504, resets and per-try timeouts.
+    pub gateway_error: bool,
+    /// No answer: disconnect, reset, per-try timeout.
+    pub reset: bool,
+    /// No answer and the request was not sent.
+    pub reset_before_request: bool,
+    /// The TCP connect failed.
+    pub connect_failure: bool,
+    /// The upstream refused the stream (HTTP/2).
+    pub refused_stream: bool,
+    /// 409.
+    pub retriable_4xx: bool,
+    /// gRPC `cancelled`.
+    pub cancelled: bool,
+    /// gRPC `unavailable`.
+    pub unavailable: bool,
+    /// These codes.
+    pub status_codes: Vec<u16>,
+}
+
+/// Injected trouble (<https://istio.io/latest/docs/reference/config/networking/virtual-service/#HTTPFaultInjection>).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Fault {
+    /// Delay this share of the requests, by this long.
+    pub delay: Option<(Percent, Duration)>,
+    /// Abort this share of the requests, with this status.
+    pub abort: Option<(Percent, u16)>,
+}
+
+/// A share in millionths, as Envoy draws it: 1,000,000 = 100 %.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Percent(u32);
+
+impl Percent {
+    /// From millionths; more than 100 % is 100 %.
+    pub fn from_millionths(millionths: u32) -> Self {
+        Self(millionths.min(1_000_000))
+    }
+
+    /// From percent, `None` when it is not 0 to 100.
+    pub fn new(percent: f64) -> Option<Self> {
+        (0.0..=100.0).contains(&percent).then(|| Self((percent * 10_000.0).round() as u32))
+    }
+
+    /// Does this roll fall inside the share? The roll is taken modulo one million.
+    pub fn hit(self, roll: u64) -> bool {
+        roll % 1_000_000 < u64::from(self.0)
+    }
+
+    /// In millionths.
+    pub fn millionths(self) -> u32 {
+        self.0
+    }
+}
+
+/// `rewrite:` of a rule.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct Rewrite {
+    /// With a prefix match: replaces the matched prefix; with exact or regex: the whole path; without `uri` match: the leading `/`.
+    pub uri: Option<String>,
+    /// Regex and replacement (`\1` groups) over the path.
+    pub uri_regex: Option<(Pattern, String)>,
+    /// New Host.
+    pub authority: Option<String>,
+}
+
+/// `headers:` of a rule or destination; removes run before sets and adds.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HeaderOperations {
+    /// On the request.
+    pub request: HeaderChange,
+    /// On the response.
+    pub response: HeaderChange,
+}
+
+/// One direction of [`HeaderOperations`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HeaderChange {
+    /// Overwrite: lower-case name, value.
+    pub set: Vec<(String, String)>,
+    /// Append one more value.
+    pub add: Vec<(String, String)>,
+    /// Take away.
+    pub remove: Vec<String>,
+}
+
+impl HeaderChange {
+    /// Is there nothing to do?
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.add.is_empty() && self.remove.is_empty()
+    }
+}

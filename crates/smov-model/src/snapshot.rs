@@ -1,0 +1,80 @@
+//! The snapshot: everything one proxy needs to know, in one value. A request takes one and keeps it to its end.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::{Cluster, Protocol};
+use crate::names::{ClusterName, Hostname, Port};
+use crate::route::RouteTable;
+use crate::split::Split;
+use crate::workload::Workload;
+
+/// Counts up within one control plane; a proxy acknowledges it. `epoch` tells restarts of the control plane apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SnapshotVersion {
+    /// Start of the control plane, in microseconds since 1970.
+    pub epoch: u64,
+    /// 1, 2, 3 …
+    pub number: u64,
+}
+
+/// What one proxy runs on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Which one this is.
+    pub version: SnapshotVersion,
+    /// The proxy's own pod.
+    pub proxy: Arc<Workload>,
+    /// The sidecar's outbound HTTP routes, by destination port.
+    pub outbound: BTreeMap<Port, RouteTable>,
+    /// Opaque TCP services that the sidecar's doors lead to.
+    pub tcp: Vec<TcpRoute>,
+    /// What happens with hosts that nobody knows.
+    pub unknown_hosts: UnknownHosts,
+    /// Ports of a gateway, by server port. Empty for a sidecar.
+    pub ingress: BTreeMap<Port, RouteTable>,
+    /// The pod's own ports that the sidecar serves.
+    pub inbound: Vec<InboundPort>,
+    /// The clusters that the routes lead to.
+    pub clusters: BTreeMap<ClusterName, Cluster>,
+    /// Who is behind which address: for the peer's labels in metrics and records.
+    pub peers: BTreeMap<IpAddr, Arc<Workload>>,
+    /// Addresses that an unknown host must never lead to: API servers, admin and control doors.
+    pub protected: Vec<SocketAddr>,
+}
+
+/// One opaque TCP service as a sidecar sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TcpRoute {
+    /// The service.
+    pub host: Hostname,
+    /// Its port.
+    pub port: Port,
+    /// Where connections go.
+    pub split: Split<ClusterName>,
+}
+
+/// Mesh-wide `outboundTrafficPolicy` (<https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/#MeshConfig-OutboundTrafficPolicy>).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum UnknownHosts {
+    /// Forwarded by name (`PassthroughCluster`). The default.
+    #[default]
+    AllowAny,
+    /// Answered with 502 (`BlackHoleCluster`).
+    RegistryOnly,
+}
+
+/// A port of the pod that the sidecar serves for the app.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InboundPort {
+    /// The pod's port.
+    pub port: Port,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// The Service that leads to it, for metrics; `None` when there is none.
+    pub service: Option<Hostname>,
+}
