@@ -1,0 +1,141 @@
+//! The HTTP face of a registry: what kubectl and kube-rs talk to.
+//!
+//! One handler takes every request: who asks (`reviews`), what is asked (`route`), which form is
+//! wanted (`negotiate`), then the verb (`objects`, `stream`, `patch`, …).
+
+use std::sync::{Arc, OnceLock};
+
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderMap, Method, header},
+    response::Response,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    error::ApiError,
+    identity::{Authority, User},
+    registry::Registry,
+};
+
+mod apply;
+mod body;
+mod discovery;
+mod logs;
+mod negotiate;
+mod objects;
+mod openapi;
+mod patch;
+mod protobuf;
+mod query;
+mod reviews;
+mod route;
+mod scale;
+mod server;
+mod stream;
+mod table;
+
+pub use logs::{LogOptions, LogSource, LogStream};
+pub use patch::strategic_merge;
+pub(crate) use server::Server;
+
+use objects::Chunks;
+use query::Query;
+use route::Route;
+
+/// Longest body that is read.
+const BODY_LIMIT: usize = 3 * 1024 * 1024;
+
+struct Inner {
+    registry: Registry,
+    authority: Arc<Authority>,
+    logs: Arc<OnceLock<Arc<dyn LogSource>>>,
+    chunks: Chunks,
+    /// Ends watches and followed logs.
+    shutdown: CancellationToken,
+}
+
+/// The API of one cluster. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Api {
+    inner: Arc<Inner>,
+}
+
+impl Api {
+    pub(crate) fn new(registry: Registry, authority: Arc<Authority>, logs: Arc<OnceLock<Arc<dyn LogSource>>>) -> Self {
+        Self { inner: Arc::new(Inner { registry, authority, logs, chunks: Chunks::default(), shutdown: CancellationToken::new() }) }
+    }
+
+    fn registry(&self) -> &Registry {
+        &self.inner.registry
+    }
+
+    /// The whole API as a service.
+    fn router(self) -> axum::Router {
+        axum::Router::new().fallback(answer).with_state(self)
+    }
+}
+
+/// Everything about a request but its body.
+struct Call {
+    method: Method,
+    headers: HeaderMap,
+    query: Query,
+    user: User,
+}
+
+async fn answer(State(api): State<Api>, request: Request) -> Response {
+    match handle(&api, request).await {
+        Ok(response) => response,
+        Err(error) => negotiate::status(&error),
+    }
+}
+
+async fn handle(api: &Api, request: Request) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let route = Route::parse(parts.uri.path());
+    // Health and version are for everybody, as in Kubernetes.
+    match &route {
+        Some(Route::Health) => return Ok(negotiate::text("ok")),
+        Some(Route::Version) => return discovery::version(),
+        _ => {}
+    }
+    let call = Call {
+        user: authenticate(api, &parts.headers)?,
+        query: Query::parse(parts.uri.query().unwrap_or_default()),
+        method: parts.method,
+        headers: parts.headers,
+    };
+    let route = route.ok_or_else(ApiError::no_such_path)?;
+    if route.is_document() && call.method != Method::GET {
+        return Err(ApiError::method_not_allowed());
+    }
+    match route {
+        Route::Health => Ok(negotiate::text("ok")),
+        Route::Version => discovery::version(),
+        Route::Core => discovery::core(&call.headers),
+        Route::Groups => discovery::groups(&call.headers),
+        Route::Group(group) => discovery::group(&group),
+        Route::Resources { group, version } => discovery::resources(&group, &version),
+        Route::OpenApiIndex => openapi::index(),
+        Route::OpenApi { group, version } => openapi::document(&group, &version),
+        Route::Review(review) => reviews::review(api, &call, review, body).await,
+        Route::Resource(target) => objects::handle(api, call, target, body).await,
+    }
+}
+
+fn authenticate(api: &Api, headers: &HeaderMap) -> Result<User, ApiError> {
+    headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .and_then(|(_, token)| api.inner.authority.authenticate(token.trim()))
+        .ok_or_else(ApiError::unauthorized)
+}
+
+/// A response body from text that is ready.
+fn body(text: impl Into<Body>) -> Body {
+    text.into()
+}

@@ -1,0 +1,242 @@
+//! What the server serves: `/version`, `/api`, `/apis`, and the aggregated form of both.
+
+use axum::{
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::Response,
+};
+use serde_json::{Value, json};
+
+use super::negotiate;
+use crate::{
+    error::ApiError,
+    kinds::{self, Kind},
+};
+
+const VERBS: [&str; 8] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+
+/// Groups of questions that are answered and not stored: group, plural, kind.
+const REVIEWS: [(&str, &str, &str); 5] = [
+    ("authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview"),
+    ("authentication.k8s.io", "tokenreviews", "TokenReview"),
+    ("authorization.k8s.io", "selfsubjectaccessreviews", "SelfSubjectAccessReview"),
+    ("authorization.k8s.io", "selfsubjectrulesreviews", "SelfSubjectRulesReview"),
+    ("authorization.k8s.io", "subjectaccessreviews", "SubjectAccessReview"),
+];
+
+pub(super) fn version() -> Result<Response, ApiError> {
+    // The Kubernetes version whose API this follows; kubectl compares it with its own.
+    negotiate::json(
+        StatusCode::OK,
+        &json!({
+            "major": "1",
+            "minor": "32",
+            "gitVersion": concat!("v1.32.0+smov.", env!("CARGO_PKG_VERSION")),
+            "gitCommit": "",
+            "gitTreeState": "clean",
+            "buildDate": "1970-01-01T00:00:00Z",
+            "goVersion": "",
+            "compiler": "rustc",
+            "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
+        }),
+    )
+}
+
+pub(super) fn core(headers: &HeaderMap) -> Result<Response, ApiError> {
+    if let Some(version) = negotiate::aggregated_discovery(headers) {
+        return aggregated(version, &[("", vec!["v1"])]);
+    }
+    negotiate::json(StatusCode::OK, &json!({ "kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": [] }))
+}
+
+pub(super) fn groups(headers: &HeaderMap) -> Result<Response, ApiError> {
+    let groups = named_groups();
+    if let Some(version) = negotiate::aggregated_discovery(headers) {
+        return aggregated(version, &groups);
+    }
+    let groups: Vec<Value> = groups.iter().map(|(name, versions)| group_object(name, versions)).collect();
+    negotiate::json(StatusCode::OK, &json!({ "kind": "APIGroupList", "apiVersion": "v1", "groups": groups }))
+}
+
+pub(super) fn group(name: &str) -> Result<Response, ApiError> {
+    let groups = named_groups();
+    let found = groups.iter().find(|(group, _)| *group == name);
+    let (name, versions) = found.ok_or_else(ApiError::no_such_path)?;
+    let mut group = group_object(name, versions);
+    group["kind"] = json!("APIGroup");
+    group["apiVersion"] = json!("v1");
+    negotiate::json(StatusCode::OK, &group)
+}
+
+/// Every group but the core one, with its versions, preferred first.
+pub(super) fn named_groups() -> Vec<(&'static str, Vec<&'static str>)> {
+    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
+    let known = kinds::kinds().iter().map(|kind| (kind.group, kind.versions));
+    let reviews = REVIEWS.iter().map(|(group, _, _)| (*group, &["v1"][..]));
+    for (group, versions) in known.chain(reviews).filter(|(group, _)| !group.is_empty()) {
+        let place = groups.iter().position(|(name, _)| *name == group);
+        let place = place.unwrap_or_else(|| {
+            groups.push((group, Vec::new()));
+            groups.len() - 1
+        });
+        for version in versions {
+            if !groups[place].1.contains(version) {
+                groups[place].1.push(version);
+            }
+        }
+    }
+    groups
+}
+
+fn group_object(name: &str, versions: &[&str]) -> Value {
+    let version = |version: &&str| json!({ "groupVersion": format!("{name}/{version}"), "version": version });
+    json!({
+        "name": name,
+        "versions": versions.iter().map(version).collect::<Vec<_>>(),
+        "preferredVersion": versions.first().map(version),
+    })
+}
+
+/// The kinds of a group in a version.
+pub(super) fn kinds_of<'a>(group: &'a str, version: &'a str) -> impl Iterator<Item = &'static Kind> + 'a {
+    kinds::kinds().iter().copied().filter(move |kind| kind.group == group && kind.versions.contains(&version))
+}
+
+pub(super) fn resources(group: &str, version: &str) -> Result<Response, ApiError> {
+    let mut resources = Vec::new();
+    for kind in kinds_of(group, version) {
+        resources.push(json!({
+            "name": kind.plural,
+            "singularName": kind.singular,
+            "namespaced": kind.namespaced,
+            "kind": kind.kind,
+            "verbs": VERBS,
+            "shortNames": kind.short_names,
+            "categories": kind.categories,
+        }));
+        for subresource in kind.subresources {
+            let (group, version, name) = subresource_kind(kind, version, subresource);
+            let mut resource = json!({
+                "name": format!("{}/{subresource}", kind.plural),
+                "singularName": "",
+                "namespaced": kind.namespaced,
+                "kind": name,
+                "verbs": subresource_verbs(subresource),
+            });
+            if group != kind.group {
+                resource["group"] = json!(group);
+                resource["version"] = json!(version);
+            }
+            resources.push(resource);
+        }
+    }
+    for (review_group, plural, kind) in REVIEWS {
+        if review_group == group && version == "v1" {
+            resources.push(json!({
+                "name": plural, "singularName": "", "namespaced": false, "kind": kind, "verbs": ["create"],
+            }));
+        }
+    }
+    if resources.is_empty() {
+        return Err(ApiError::no_such_path());
+    }
+    let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
+    negotiate::json(
+        StatusCode::OK,
+        &json!({
+            "kind": "APIResourceList", "apiVersion": "v1",
+            "groupVersion": group_version, "resources": resources,
+        }),
+    )
+}
+
+fn subresource_kind<'a>(kind: &'a Kind, version: &'a str, subresource: &str) -> (&'a str, &'a str, &'a str) {
+    match subresource {
+        "scale" => ("autoscaling", "v1", "Scale"),
+        "token" => ("authentication.k8s.io", "v1", "TokenRequest"),
+        _ => (kind.group, version, kind.kind),
+    }
+}
+
+fn subresource_verbs(subresource: &str) -> &'static [&'static str] {
+    match subresource {
+        "log" => &["get"],
+        "token" => &["create"],
+        "finalize" => &["update"],
+        _ => &["get", "patch", "update"],
+    }
+}
+
+fn aggregated(version: &str, groups: &[(&'static str, Vec<&'static str>)]) -> Result<Response, ApiError> {
+    let items: Vec<Value> = groups
+        .iter()
+        .map(|(group, versions)| {
+            let versions: Vec<Value> = versions
+                .iter()
+                .map(|version| {
+                    json!({
+                        "version": version,
+                        "freshness": "Current",
+                        "resources": aggregated_resources(group, version),
+                    })
+                })
+                .collect();
+            let metadata = if group.is_empty() { json!({}) } else { json!({ "name": group }) };
+            json!({ "metadata": metadata, "versions": versions })
+        })
+        .collect();
+    let mut response = negotiate::json(
+        StatusCode::OK,
+        &json!({
+            "kind": "APIGroupDiscoveryList",
+            "apiVersion": format!("apidiscovery.k8s.io/{version}"),
+            "metadata": {},
+            "items": items,
+        }),
+    )?;
+    let media = if version == "v2" {
+        "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+    } else {
+        "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"
+    };
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    Ok(response)
+}
+
+fn aggregated_resources(group: &str, version: &str) -> Vec<Value> {
+    let mut resources: Vec<Value> = kinds_of(group, version)
+        .map(|kind| {
+            let subresources: Vec<Value> = kind
+                .subresources
+                .iter()
+                .map(|subresource| {
+                    let (group, version, name) = subresource_kind(kind, version, subresource);
+                    json!({
+                        "subresource": subresource,
+                        "responseKind": { "group": group, "version": version, "kind": name },
+                        "verbs": subresource_verbs(subresource),
+                    })
+                })
+                .collect();
+            json!({
+                "resource": kind.plural,
+                "responseKind": { "group": kind.group, "version": version, "kind": kind.kind },
+                "scope": if kind.namespaced { "Namespaced" } else { "Cluster" },
+                "singularResource": kind.singular,
+                "verbs": VERBS,
+                "shortNames": kind.short_names,
+                "categories": kind.categories,
+                "subresources": subresources,
+            })
+        })
+        .collect();
+    resources.extend(REVIEWS.iter().filter(|(one, _, _)| *one == group).map(|(group, plural, kind)| {
+        json!({
+            "resource": plural,
+            "responseKind": { "group": group, "version": "v1", "kind": kind },
+            "scope": "Cluster",
+            "singularResource": kind.to_lowercase(),
+            "verbs": ["create"],
+        })
+    }));
+    resources
+}

@@ -1,0 +1,75 @@
+//! The `scale` of Deployments and ReplicaSets.
+
+use axum::{
+    body::Body,
+    http::{Method, StatusCode},
+    response::Response,
+};
+use serde_json::{Value, json};
+
+use super::{Api, Call, body, negotiate, patch, route::Target};
+use crate::error::ApiError;
+
+pub(super) async fn handle(api: &Api, call: &Call, target: &Target, body: Body) -> Result<Response, ApiError> {
+    let (namespace, name) = target.key();
+    let options = call.write_options()?;
+    let object = match call.method {
+        Method::GET => api.registry().get(target.kind, namespace, name)?,
+        Method::PUT => {
+            let bytes = body::read(body).await?;
+            let (scale, _) = body::object(&call.headers, &bytes, options.field_validation)?;
+            let change = |object: &mut Value| set(object, &scale, name);
+            api.registry().modify(target.kind, namespace, name, &options, change)?.object
+        }
+        Method::PATCH => {
+            let bytes = body::read(body).await?;
+            let patch = patch::Patch::parse(call, &bytes)?;
+            let change = |object: &mut Value| {
+                let present = scale_of(object);
+                let scale = patch.apply(None, &present)?;
+                set(object, &scale, name)
+            };
+            api.registry().modify(target.kind, namespace, name, &options, change)?.object
+        }
+        _ => return Err(ApiError::method_not_allowed()),
+    };
+    negotiate::json(StatusCode::OK, &scale_of(&object))
+}
+
+fn scale_of(object: &Value) -> Value {
+    let metadata = &object["metadata"];
+    let selector: Vec<String> = object["spec"]["selector"]["matchLabels"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
+        .collect();
+    json!({
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": {
+            "name": metadata["name"],
+            "namespace": metadata["namespace"],
+            "uid": metadata["uid"],
+            "resourceVersion": metadata["resourceVersion"],
+            "creationTimestamp": metadata["creationTimestamp"],
+        },
+        "spec": { "replicas": object["spec"]["replicas"] },
+        "status": {
+            "replicas": object["status"]["replicas"].as_i64().unwrap_or_default(),
+            "selector": selector.join(","),
+        },
+    })
+}
+
+fn set(object: &mut Value, scale: &Value, name: &str) -> Result<(), ApiError> {
+    if scale["metadata"]["name"].as_str().is_some_and(|found| found != name) {
+        return Err(ApiError::bad_request("the name of the provided object does not match the name sent on the request"));
+    }
+    if let Some(version) = scale["metadata"]["resourceVersion"].as_str().filter(|text| !text.is_empty()) {
+        // Checked by the registry when it writes.
+        object["metadata"]["resourceVersion"] = json!(version);
+    }
+    object["spec"]["replicas"] = json!(scale["spec"]["replicas"].as_i64().unwrap_or_default());
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! No process outlives `smov up`: each start is noted in the state folder, and what an earlier run left behind is killed before anything new starts.
+//!
+//! A process is known again by its id *and* its start time (`/proc/<pid>/stat`, field 22) *and* the boot, so that a stranger who got the same id is never
+//! touched. Where there is no `/proc`, nothing is noted and nothing is swept.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+
+use super::process::kill;
+
+/// How long to wait for killed processes to disappear.
+const GONE_WITHIN: Duration = Duration::from_secs(2);
+
+/// The notes of one cluster: one file per running process, named by its id.
+pub(super) struct Ledger {
+    directory: PathBuf,
+    /// Folders below this one are the `$SMOV_ROOT`s of our containers.
+    pods: PathBuf,
+}
+
+impl Ledger {
+    pub(super) fn open(directory: PathBuf, pods: PathBuf) -> io::Result<Self> {
+        fs::create_dir_all(&directory)?;
+        Ok(Self { directory, pods })
+    }
+
+    /// Notes a process that has just started.
+    pub(super) fn record(&self, process: u32) {
+        let Some((stat, boot)) = read_stat(process).zip(boot_id()) else { return };
+        if let Err(error) = fs::write(self.note(process), format!("{} {boot}", stat.started)) {
+            warn!(%error, process, "cannot note a process; a crash of smov could leave it behind");
+        }
+    }
+
+    /// The process has ended.
+    pub(super) fn forget(&self, process: u32) {
+        let _never_noted = fs::remove_file(self.note(process));
+    }
+
+    /// Kills what an earlier run left behind, and waits until it is gone.
+    pub(super) fn sweep(&self) -> io::Result<usize> {
+        let boot = boot_id().unwrap_or_default();
+        let mut killed = Vec::new();
+        for entry in fs::read_dir(&self.directory)? {
+            let path = entry?.path();
+            let process = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<u32>().ok());
+            let note = fs::read_to_string(&path).unwrap_or_default();
+            if let (Some(process), Some((started, noted_boot))) = (process, note.split_once(' '))
+                && noted_boot == boot
+            {
+                match read_stat(process) {
+                    Some(stat) if stat.started.to_string() == started => killed.push(process),
+                    Some(_) => {}
+                    None => killed.extend(self.group_of(process)),
+                }
+            }
+            fs::remove_file(&path)?;
+        }
+        for process in &killed {
+            kill(*process);
+            super::process::kill_alone(*process);
+        }
+        let deadline = Instant::now() + GONE_WITHIN;
+        while killed.iter().any(|process| is_alive(*process)) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if !killed.is_empty() {
+            info!(count = killed.len(), "processes of an earlier run were ended");
+        }
+        Ok(killed.len())
+    }
+
+    /// Members of a group whose leader is gone, known as ours by `SMOV_ROOT` in their environment.
+    fn group_of(&self, leader: u32) -> Vec<u32> {
+        let mark = format!("SMOV_ROOT={}", self.pods.display());
+        let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+        let processes = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        processes.filter(|process| read_stat(*process).is_some_and(|stat| stat.group == leader) && has_variable(*process, &mark)).collect()
+    }
+
+    fn note(&self, process: u32) -> PathBuf {
+        self.directory.join(process.to_string())
+    }
+}
+
+fn has_variable(process: u32, mark: &str) -> bool {
+    let environment = fs::read(Path::new("/proc").join(process.to_string()).join("environ")).unwrap_or_default();
+    environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(mark.as_bytes()))
+}
+
+struct Stat {
+    state: char,
+    group: u32,
+    started: u64,
+}
+
+/// Fields of `/proc/<pid>/stat`; the second may contain anything, so counting starts behind its closing bracket.
+fn read_stat(process: u32) -> Option<Stat> {
+    parse_stat(&fs::read_to_string(format!("/proc/{process}/stat")).ok()?)
+}
+
+fn parse_stat(text: &str) -> Option<Stat> {
+    let fields: Vec<&str> = text.get(text.rfind(')')? + 1..)?.split_whitespace().collect();
+    Some(Stat { state: fields.first()?.chars().next()?, group: fields.get(2)?.parse().ok()?, started: fields.get(19)?.parse().ok()? })
+}
+
+fn is_alive(process: u32) -> bool {
+    read_stat(process).is_some_and(|stat| stat.state != 'Z')
+}
+
+fn boot_id() -> Option<String> {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|text| text.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn a_name_with_brackets_and_spaces_does_not_shift_the_fields() {
+        let stat = parse_stat("12 (a) b (c) S 1 77 12 0 -1 4 1 0 0 0 0 0 0 0 20 0 1 0 4242 0").unwrap();
+        assert_eq!((stat.state, stat.group, stat.started), ('S', 77, 4242));
+    }
+
+    #[test]
+    fn what_an_earlier_run_left_is_killed_and_a_stranger_with_the_same_id_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(folder.path().join("pids"), folder.path().join("pods")).unwrap();
+        let sleeper = || Command::new("/bin/sleep").arg("1000").process_group(0).stdin(Stdio::null()).spawn().unwrap();
+        let (mut ours, mut stranger) = (sleeper(), sleeper());
+        ledger.record(ours.id());
+        fs::write(ledger.note(stranger.id()), format!("1 {}", boot_id().unwrap())).unwrap();
+        assert_eq!(ledger.sweep().unwrap(), 1);
+        assert!(!ours.wait().unwrap().success());
+        assert!(stranger.try_wait().unwrap().is_none());
+        stranger.kill().unwrap();
+        stranger.wait().unwrap();
+        assert_eq!(fs::read_dir(folder.path().join("pids")).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,406 @@
+//! Writes: from what a client sent to what is stored, in Kubernetes' order (normalise, check
+//! fields, default, mutate, validate, store), without a lock while others are asked.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{Key, Object, Registry, WriteOptions, Written, defaults, delete::may_go, fields, validate};
+use crate::{
+    admission::{AdmissionRequest, Operation},
+    error::ApiError,
+    kinds::{self, EVENT, Kind, NAMESPACE, POD, SERVICE, SERVICE_ACCOUNT},
+};
+
+/// Which part of an object a write is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// All but the status.
+    Content,
+    /// Only the status.
+    Status,
+    /// Everything: a change made inside the cluster.
+    Both,
+}
+
+impl Registry {
+    /// Stores a new object.
+    ///
+    /// # Errors
+    /// `AlreadyExists`, `Invalid`, `BadRequest`, or admission's answer.
+    pub fn create(&self, object: Value, options: &WriteOptions) -> Result<Written, ApiError> {
+        let kind = kind_of(&object)?;
+        let mut object = normalised(kind, object)?;
+        let mut warnings = fields::check(self, kind, &mut object, options.field_validation)?;
+        name_it(kind, &mut object)?;
+        defaults::begin(kind, &mut object);
+        let key = key_of(kind, &object);
+        self.check_namespace(kind, &key)?;
+        defaults::apply(kind, &mut object);
+        self.check_service_account(kind, &key, &object)?;
+        self.admit(Operation::Create, kind, &key, &mut object, None, options, &mut warnings)?;
+        let stored = {
+            let mut state = self.state();
+            if state.stores[kind.index()].objects.contains_key(&key) {
+                return Err(ApiError::already_exists(kind, &key.1));
+            }
+            if kind == &SERVICE {
+                let services = state.stores[kind.index()].objects.values();
+                validate::allocate_cluster_ip(&self.inner.services, &mut object, services)?;
+            }
+            if options.dry_run {
+                return Ok(written(Arc::new(object), warnings));
+            }
+            let (stored, change) = state.put(kind, &key, Some(object), None);
+            self.inner.storage.queue(change);
+            stored.expect("an object was put")
+        };
+        self.settle(kind == &EVENT)?;
+        if kind == &NAMESPACE {
+            self.furnish(&key.1)?;
+        }
+        Ok(written(stored, warnings))
+    }
+
+    /// Replaces an object's content; its status stays. A `resourceVersion` in it must be the
+    /// newest.
+    ///
+    /// # Errors
+    /// `NotFound`, `Conflict`, `Invalid`, `BadRequest`, or admission's answer.
+    pub fn update(&self, object: Value, options: &WriteOptions) -> Result<Written, ApiError> {
+        self.replace(object, options, Part::Content)
+    }
+
+    /// Replaces only the status. It may reach the disk up to 50 ms later.
+    ///
+    /// # Errors
+    /// As [`Registry::update`].
+    pub fn update_status(&self, object: Value, options: &WriteOptions) -> Result<Written, ApiError> {
+        self.replace(object, options, Part::Status)
+    }
+
+    /// Reads, changes and writes an object; again when somebody else wrote in between. Content
+    /// and status may both be changed; changing nothing writes nothing.
+    ///
+    /// # Errors
+    /// As [`Registry::update`], and what `change` returns.
+    pub fn modify(
+        &self,
+        kind: &'static Kind,
+        namespace: &str,
+        name: &str,
+        options: &WriteOptions,
+        mut change: impl FnMut(&mut Value) -> Result<(), ApiError>,
+    ) -> Result<Written, ApiError> {
+        self.rewrite(kind, &key(kind, namespace, name), options, Part::Both, |old| {
+            let mut new = Value::clone(old);
+            change(&mut new)?;
+            Ok(new)
+        })
+    }
+
+    /// The same for what clients patch: the status stays, or only the status changes.
+    pub(crate) fn patch(
+        &self,
+        kind: &'static Kind,
+        (namespace, name): (&str, &str),
+        options: &WriteOptions,
+        status: bool,
+        change: impl FnMut(&Object) -> Result<Value, ApiError>,
+    ) -> Result<Written, ApiError> {
+        let part = if status { Part::Status } else { Part::Content };
+        self.rewrite(kind, &key(kind, namespace, name), options, part, change)
+    }
+
+    fn replace(&self, object: Value, options: &WriteOptions, part: Part) -> Result<Written, ApiError> {
+        let kind = kind_of(&object)?;
+        let object = normalised(kind, object)?;
+        let key = key_of(kind, &object);
+        if key.1.is_empty() {
+            return Err(ApiError::bad_request("the name of the object must be set"));
+        }
+        self.rewrite(kind, &key, options, part, |_| Ok(object.clone()))
+    }
+
+    fn rewrite(
+        &self,
+        kind: &'static Kind,
+        key: &Key,
+        options: &WriteOptions,
+        part: Part,
+        mut compute: impl FnMut(&Object) -> Result<Value, ApiError>,
+    ) -> Result<Written, ApiError> {
+        loop {
+            let old = self.get(kind, &key.0, &key.1)?;
+            let mut warnings = Vec::new();
+            let mut new = normalised(kind, compute(&old)?)?;
+            check_preconditions(kind, &key.1, &old, &new)?;
+            if part == Part::Status {
+                let status = new["status"].take();
+                new = Value::clone(&old);
+                if status.is_null() {
+                    remove(&mut new, "status");
+                } else {
+                    new["status"] = status;
+                }
+            }
+            warnings.extend(fields::check(self, kind, &mut new, options.field_validation)?);
+            keep_identity(&old, &mut new);
+            if part == Part::Content && (kind.has("status") && !old["status"].is_null()) {
+                new["status"] = old["status"].clone();
+            }
+            if part != Part::Status {
+                defaults::carry_over(kind, &old, &mut new);
+                defaults::apply(kind, &mut new);
+            }
+            if new != *old {
+                if part == Part::Status {
+                    validate::object_size(kind, &key.1, &new)?;
+                } else {
+                    self.admit(Operation::Update, kind, key, &mut new, Some(&old), options, &mut warnings)?;
+                }
+            }
+            if new == *old || options.dry_run {
+                return Ok(written(Arc::new(new), warnings));
+            }
+            let content_changed = content_differs(&old, &new);
+            if content_changed && defaults::has_generation(kind) {
+                let generation = old["metadata"]["generation"].as_i64().unwrap_or_default();
+                new["metadata"]["generation"] = json!(generation + 1);
+            }
+            let stored = {
+                let mut state = self.state();
+                match state.stores[kind.index()].objects.get(key) {
+                    Some(current) if Arc::ptr_eq(current, &old) => {}
+                    // Computed again from the newer one; a version named by the client then conflicts.
+                    Some(_) => continue,
+                    None => return Err(ApiError::not_found(kind, &key.1)),
+                }
+                let (stored, change) =
+                    if may_go(kind, &new) { state.put(kind, key, None, Some(new)) } else { state.put(kind, key, Some(new), None) };
+                self.inner.storage.queue(change);
+                stored.expect("the object existed")
+            };
+            let lazy = kind == &EVENT || (!content_changed && old["metadata"] == without_version(&stored, &old));
+            self.settle(lazy)?;
+            return Ok(written(stored, warnings));
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one call site per verb; a struct would only rename them")]
+    fn admit(
+        &self,
+        operation: Operation,
+        kind: &'static Kind,
+        key: &Key,
+        object: &mut Value,
+        old: Option<&Value>,
+        options: &WriteOptions,
+        warnings: &mut Vec<String>,
+    ) -> Result<(), ApiError> {
+        let request = AdmissionRequest {
+            operation,
+            cluster: self.cluster(),
+            kind,
+            namespace: &key.0,
+            name: &key.1,
+            user: &options.user,
+            old,
+            dry_run: options.dry_run,
+            registry: self,
+        };
+        self.inner.admission.mutate(&request, object)?;
+        defaults::apply(kind, object);
+        validate::object(kind, object, old)?;
+        warnings.extend(self.inner.admission.validate(&request, object)?);
+        Ok(())
+    }
+
+    /// Makes what was queued durable: now, or within 50 ms.
+    pub(super) fn settle(&self, lazy: bool) -> Result<(), ApiError> {
+        if lazy {
+            self.inner.storage.commit_soon();
+            Ok(())
+        } else {
+            self.inner.storage.commit()
+        }
+    }
+
+    fn check_namespace(&self, kind: &'static Kind, key: &Key) -> Result<(), ApiError> {
+        if !kind.namespaced {
+            return Ok(());
+        }
+        let Some(namespace) = self.find(&NAMESPACE, "", &key.0) else {
+            return Err(ApiError::not_found(&NAMESPACE, &key.0));
+        };
+        if namespace["metadata"]["deletionTimestamp"].is_null() || kind == &EVENT {
+            return Ok(());
+        }
+        Err(ApiError::forbidden(
+            kind,
+            &key.1,
+            &format!("unable to create new content in namespace {} because it is being terminated", key.0),
+        ))
+    }
+
+    fn check_service_account(&self, kind: &'static Kind, key: &Key, object: &Value) -> Result<(), ApiError> {
+        if kind != &POD {
+            return Ok(());
+        }
+        let account = object["spec"]["serviceAccountName"].as_str().unwrap_or("default");
+        if self.find(&SERVICE_ACCOUNT, &key.0, account).is_some() {
+            return Ok(());
+        }
+        Err(ApiError::forbidden(
+            kind,
+            &key.1,
+            &format!("error looking up service account {}/{account}: serviceaccount {account:?} not found", key.0),
+        ))
+    }
+
+    /// What every namespace has from the start.
+    fn furnish(&self, namespace: &str) -> Result<(), ApiError> {
+        let account = json!({
+            "apiVersion": "v1", "kind": "ServiceAccount",
+            "metadata": { "name": "default", "namespace": namespace },
+        });
+        match self.create(account, &WriteOptions::default()) {
+            Err(error) if !error.is_already_exists() => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn written(object: Object, warnings: Vec<String>) -> Written {
+    Written { object, warnings }
+}
+
+pub(super) fn key(kind: &Kind, namespace: &str, name: &str) -> Key {
+    let namespace = if kind.namespaced { namespace } else { "" };
+    (namespace.to_owned(), name.to_owned())
+}
+
+fn key_of(kind: &Kind, object: &Value) -> Key {
+    let metadata = &object["metadata"];
+    key(kind, metadata["namespace"].as_str().unwrap_or_default(), metadata["name"].as_str().unwrap_or_default())
+}
+
+fn kind_of(object: &Value) -> Result<&'static Kind, ApiError> {
+    let text = |field: &str| object[field].as_str().unwrap_or_default();
+    if text("kind").is_empty() {
+        return Err(ApiError::bad_request("Object 'Kind' is missing"));
+    }
+    kinds::of_object(object)
+        .ok_or_else(|| ApiError::bad_request(format!("no kind {:?} is registered for version {:?}", text("kind"), text("apiVersion"))))
+}
+
+/// The stored version, a namespace where there must be one, nothing that only servers write.
+fn normalised(kind: &'static Kind, mut object: Value) -> Result<Value, ApiError> {
+    if !object.is_object() {
+        return Err(ApiError::bad_request("the body must be an object"));
+    }
+    object["apiVersion"] = json!(kind.api_version());
+    object["kind"] = json!(kind.kind);
+    if object["metadata"].is_null() {
+        object["metadata"] = json!({});
+    }
+    let Some(metadata) = object["metadata"].as_object_mut() else {
+        return Err(ApiError::bad_request(format!(
+            "{} in version {:?} cannot be handled as a {}: json: cannot unmarshal into Go struct field {}.metadata of type v1.ObjectMeta",
+            kind.kind, kind.version, kind.kind, kind.kind
+        )));
+    };
+    metadata.shift_remove("managedFields");
+    metadata.shift_remove("selfLink");
+    if !kind.namespaced {
+        metadata.shift_remove("namespace");
+    } else if metadata.get("namespace").and_then(Value::as_str).is_none_or(str::is_empty) {
+        metadata.insert("namespace".to_owned(), json!("default"));
+    }
+    Ok(object)
+}
+
+/// Uses `generateName` where there is no name.
+fn name_it(kind: &Kind, object: &mut Value) -> Result<(), ApiError> {
+    const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+    let metadata = &mut object["metadata"];
+    if metadata["name"].as_str().is_some_and(|name| !name.is_empty()) {
+        return Ok(());
+    }
+    let Some(prefix) = metadata["generateName"].as_str().filter(|text| !text.is_empty()) else {
+        return Err(ApiError::invalid(kind, "", &[crate::error::Cause::required("metadata.name", "name or generateName is required")]));
+    };
+    let random = uuid::Uuid::new_v4();
+    let suffix: String = random.as_bytes()[..5].iter().map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()])).collect();
+    let prefix: String = prefix.chars().take(58).collect();
+    metadata["name"] = json!(format!("{prefix}{suffix}"));
+    Ok(())
+}
+
+/// What a client can never change.
+fn keep_identity(old: &Value, new: &mut Value) {
+    const KEPT: [&str; 9] = [
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generation",
+        "generateName",
+        "name",
+        "namespace",
+        "resourceVersion",
+    ];
+    for field in KEPT {
+        match &old["metadata"][field] {
+            Value::Null => remove(&mut new["metadata"], field),
+            value => new["metadata"][field] = value.clone(),
+        }
+    }
+}
+
+pub(super) fn remove(value: &mut Value, field: &str) {
+    if let Some(map) = value.as_object_mut() {
+        map.shift_remove(field);
+    }
+}
+
+/// Do they differ in more than metadata and status?
+fn content_differs(old: &Value, new: &Value) -> bool {
+    let content = |value: &Value| {
+        let mut content = value.as_object().cloned().unwrap_or_default();
+        content.shift_remove("metadata");
+        content.shift_remove("status");
+        content
+    };
+    content(old) != content(new)
+}
+
+/// The metadata of `new` under the version of `old`, to see whether anything else changed.
+fn without_version(new: &Value, old: &Value) -> Value {
+    let mut metadata = new["metadata"].clone();
+    metadata["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
+    metadata
+}
+
+/// A version or uid named by the client must be the present one.
+fn check_preconditions(kind: &'static Kind, name: &str, old: &Value, new: &Value) -> Result<(), ApiError> {
+    let (old, new) = (&old["metadata"], &new["metadata"]);
+    let wanted = |field: &str| new[field].as_str().filter(|value| !value.is_empty());
+    if let Some(uid) = wanted("uid")
+        && old["uid"].as_str() != Some(uid)
+    {
+        return Err(uid_conflict(kind, name, uid, &old["uid"]));
+    }
+    match wanted("resourceVersion") {
+        Some(version) if old["resourceVersion"].as_str() != Some(version) => Err(ApiError::stale(kind, name)),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn uid_conflict(kind: &Kind, name: &str, wanted: &str, found: &Value) -> ApiError {
+    ApiError::conflict(
+        kind,
+        name,
+        &format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {}", found.as_str().unwrap_or_default()),
+    )
+}

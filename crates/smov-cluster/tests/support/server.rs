@@ -1,0 +1,86 @@
+//! A cluster with an API server for tests.
+#![allow(dead_code, reason = "each test binary uses a part")]
+
+use std::{path::PathBuf, sync::Arc};
+
+use serde_json::Value;
+use smov_cluster::{
+    admission::{Admission, AdmissionRequest},
+    cluster::{Cluster, ClusterConfig, PodNetwork, ServiceNetwork},
+    error::{ApiError, Cause},
+    kinds::Kind,
+};
+use tokio_util::sync::CancellationToken;
+
+/// Stands for Istio's webhook: weights must not be negative, `spec.htp` is a typing error.
+pub(crate) struct MeshAdmission;
+
+impl Admission for MeshAdmission {
+    fn mutate(&self, _: &AdmissionRequest<'_>, _: &mut Value) -> Result<(), ApiError> {
+        Ok(())
+    }
+
+    fn validate(&self, request: &AdmissionRequest<'_>, object: &Value) -> Result<Vec<String>, ApiError> {
+        let weight = &object["spec"]["http"][0]["route"][0]["weight"];
+        if weight.as_i64().is_some_and(|weight| weight < 0) {
+            let path = "spec.http[0].route[0].weight";
+            let cause = Cause::invalid(path, weight, "must not be negative");
+            return Err(ApiError::invalid(request.kind, request.name, &[cause]));
+        }
+        Ok(Vec::new())
+    }
+
+    fn unknown_fields(&self, _: &Kind, object: &Value) -> Vec<String> {
+        let unknown = object["spec"].get("htp").map(|_| "spec.htp".to_owned());
+        unknown.into_iter().collect()
+    }
+}
+
+pub(crate) struct Server {
+    pub(crate) cluster: Cluster,
+    pub(crate) folder: tempfile::TempDir,
+    shutdown: CancellationToken,
+    running: tokio::task::JoinHandle<()>,
+}
+
+impl Server {
+    pub(crate) async fn start() -> Self {
+        Self::start_in(tempfile::tempdir().unwrap()).await
+    }
+
+    /// The same on a folder that may hold a state already.
+    pub(crate) async fn start_in(folder: tempfile::TempDir) -> Self {
+        let config = ClusterConfig {
+            name: "ctx1".to_owned(),
+            listen: "127.0.0.1:0".parse().unwrap(),
+            state_dir: folder.path().join("ctx1"),
+            pod_network: PodNetwork { block: 250, thirds: vec![1] },
+            service_network: ServiceNetwork { block: 250, thirds: vec![200] },
+        };
+        let cluster = Cluster::open(config, Arc::new(MeshAdmission)).unwrap();
+        let bound = cluster.bind().await.unwrap();
+        let shutdown = CancellationToken::new();
+        let running = tokio::spawn(bound.run(shutdown.clone()));
+        Self { cluster, folder, shutdown, running }
+    }
+
+    pub(crate) fn kubeconfig_file(&self) -> PathBuf {
+        let path = self.folder.path().join("kubeconfig");
+        std::fs::write(&path, self.cluster.admin_kubeconfig().to_string()).unwrap();
+        path
+    }
+
+    pub(crate) async fn client(&self) -> kube::Client {
+        let kubeconfig: kube::config::Kubeconfig = serde_json::from_value(self.cluster.admin_kubeconfig()).unwrap();
+        let options = kube::config::KubeConfigOptions::default();
+        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await;
+        kube::Client::try_from(config.unwrap()).unwrap()
+    }
+
+    /// Ends the server; the folder keeps its state.
+    pub(crate) async fn stop(self) -> tempfile::TempDir {
+        self.shutdown.cancel();
+        self.running.await.unwrap();
+        self.folder
+    }
+}
