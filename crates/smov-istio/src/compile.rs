@@ -1,0 +1,140 @@
+//! World to snapshot: what one proxy has to do, decided once, so that nothing is left to decide but the request.
+//!
+//! [`Prepared`] holds what is the same for all proxies; a snapshot adds what depends on the proxy's namespace, labels and role. The
+//! result depends on the world alone, never on the order in which it came to be.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use smov_model::cluster::Cluster;
+use smov_model::names::{ClusterName, Namespace, ResourceRef};
+use smov_model::snapshot::{Snapshot, SnapshotVersion};
+use smov_model::workload::Workload;
+
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::world::{ObjectKey, ProxyIdentity, Role, World};
+
+mod action;
+mod clusters;
+mod gateway;
+mod inbound;
+mod outbound;
+mod policies;
+mod rules;
+mod services;
+mod tcp;
+mod workloads;
+
+pub(crate) use clusters::{label, outlier};
+pub(crate) use outbound::{VirtualServices, mesh_gateway};
+pub(crate) use policies::{Policies, Policy};
+pub(crate) use rules::{RuleScope, is_catch_all};
+pub(crate) use services::{MeshService, Services};
+
+/// A snapshot and what compile found on the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compiled {
+    /// What the proxy runs on.
+    pub snapshot: Snapshot,
+    /// What could not be compiled as written, for this proxy.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// One snapshot. For several proxies of the same world, make a [`Prepared`] and ask it.
+pub fn compile(world: &World, proxy: &ProxyIdentity, version: SnapshotVersion) -> Compiled {
+    Prepared::new(world).snapshot_for(proxy, version)
+}
+
+/// A world made ready: the work that is the same for every proxy, done once.
+#[derive(Debug)]
+pub struct Prepared<'w> {
+    pub(crate) world: &'w World,
+    pub(crate) services: Services,
+    pub(crate) policies: Policies<'w>,
+    pub(crate) virtual_services: VirtualServices<'w>,
+    pods: BTreeMap<&'w ObjectKey, Arc<Workload>>,
+    peers: BTreeMap<IpAddr, Arc<Workload>>,
+    /// Clusters as a client's namespace sees them. Guards only the map; the values are immutable.
+    clusters: Mutex<BTreeMap<Namespace, Arc<BTreeMap<ClusterName, Cluster>>>>,
+}
+
+impl<'w> Prepared<'w> {
+    /// Makes a world ready.
+    pub fn new(world: &'w World) -> Self {
+        let pods = workloads::of_pods(world);
+        let peers = workloads::by_address(world, &pods);
+        Self {
+            services: Services::new(world, &pods, &peers),
+            policies: Policies::new(world),
+            virtual_services: VirtualServices::new(world),
+            world,
+            pods,
+            peers,
+            clusters: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    /// The pod of a proxy as the mesh sees it; one without labels when the pod is not known (yet).
+    pub fn workload_of(&self, proxy: &ProxyIdentity) -> Arc<Workload> {
+        let key = ObjectKey { namespace: proxy.namespace.to_string(), name: proxy.pod.clone(), cluster: proxy.cluster.clone() };
+        self.pods.get(&key).cloned().unwrap_or_else(|| Arc::new(workloads::unknown_pod(&key, &proxy.namespace)))
+    }
+
+    /// What one proxy runs on.
+    pub fn snapshot_for(&self, proxy: &ProxyIdentity, version: SnapshotVersion) -> Compiled {
+        let workload = self.workload_of(proxy);
+        let mut diagnostics = Vec::new();
+        if !self.knows_pod(proxy) {
+            diagnostics.push(unknown_pod(proxy));
+        }
+        let (outbound, tcp, ingress) = match proxy.role {
+            Role::Sidecar => (self.outbound(&workload), self.tcp_routes(&workload), BTreeMap::new()),
+            Role::Gateway => (BTreeMap::new(), Vec::new(), self.ingress(&workload)),
+        };
+        let snapshot = Snapshot {
+            version,
+            outbound,
+            tcp,
+            ingress,
+            unknown_hosts: self.world.mesh.unknown_hosts,
+            inbound: match proxy.role {
+                Role::Sidecar => self.inbound(proxy),
+                Role::Gateway => Vec::new(),
+            },
+            clusters: (*self.clusters_for(&workload.namespace)).clone(),
+            peers: self.peers.clone(),
+            protected: self.world.protected.clone(),
+            proxy: workload,
+        };
+        Compiled { snapshot, diagnostics }
+    }
+
+    /// The clusters as a client namespace sees them: DestinationRules are looked up by it.
+    pub(crate) fn clusters_for(&self, namespace: &Namespace) -> Arc<BTreeMap<ClusterName, Cluster>> {
+        let mut known = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
+        known.entry(namespace.clone()).or_insert_with(|| Arc::new(self.build_clusters(namespace))).clone()
+    }
+
+    fn knows_pod(&self, proxy: &ProxyIdentity) -> bool {
+        let key = ObjectKey { namespace: proxy.namespace.to_string(), name: proxy.pod.clone(), cluster: proxy.cluster.clone() };
+        self.pods.contains_key(&key)
+    }
+
+    /// Every pod of every cluster.
+    pub(crate) fn workloads(&self) -> impl Iterator<Item = &Workload> {
+        self.pods.values().map(|workload| &**workload)
+    }
+}
+
+fn unknown_pod(proxy: &ProxyIdentity) -> Diagnostic {
+    let pod = ResourceRef {
+        kind: "Pod".to_owned(),
+        namespace: proxy.namespace.to_string(),
+        name: proxy.pod.clone(),
+        resource_version: String::new(),
+    };
+    let message = "the proxy's pod is not known, so rules that ask for its labels do not apply";
+    let korean = "프록시의 파드를 아직 모릅니다. 파드 레이블을 보는 규칙은 적용되지 않습니다";
+    Diagnostic::new("unknown-pod", Severity::Warning, &pod, "", message, korean)
+}

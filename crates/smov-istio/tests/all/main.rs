@@ -1,0 +1,20 @@
+//! Tests of the crate from outside: golden cases, tables, properties, the sample's own files.
+
+#[cfg(test)]
+mod compile;
+#[cfg(test)]
+mod fixtures;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod schema;
+#[cfg(test)]
+mod theatre;
+#[cfg(test)]
+mod told;
+#[cfg(test)]
+mod validate;
+#[cfg(test)]
+mod weights;
+#[cfg(test)]
+mod world;
