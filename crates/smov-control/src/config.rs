@@ -1,0 +1,108 @@
+//! Settings of one control plane, read from the environment that the kubelet gives.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use smov_model::names::{InvalidName, KubeCluster, Namespace};
+
+/// Settings of one control plane.
+#[derive(Debug, Clone)]
+pub struct ControlConfig {
+    /// The own cluster, Istio's cluster id.
+    pub cluster: KubeCluster,
+    /// Kubeconfig of the own API server; `None` = the service account that Kubernetes mounts into a pod.
+    pub kubeconfig: Option<PathBuf>,
+    /// Where proxies connect.
+    pub xds_socket: PathBuf,
+    /// Where the debug API listens.
+    pub debug_socket: PathBuf,
+    /// Namespace of mesh-wide rules and of the remote clusters' Secrets: `istio-system`.
+    pub root_namespace: Namespace,
+    /// The pod's address; there `/ready` and `/metrics` are served on port 8080. `None` = not served over TCP.
+    pub pod_address: Option<IpAddr>,
+    /// How long the first snapshots wait for a remote cluster that does not answer. Default 5 s.
+    pub remote_patience: Duration,
+}
+
+/// A setting that is missing or not what it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It is not set.
+    #[error("the environment variable `{variable}` is not set; hint: `smov up` sets it for the istiod pods")]
+    Missing {
+        /// Which.
+        variable: &'static str,
+    },
+    /// It is not a name.
+    #[error("the environment variable `{variable}` is not usable")]
+    Name {
+        /// Which.
+        variable: &'static str,
+        /// What is wrong with it.
+        #[source]
+        source: InvalidName,
+    },
+    /// It is not an address.
+    #[error("the environment variable `{variable}` holds `{value}`, which is not an IP address")]
+    Address {
+        /// Which.
+        variable: &'static str,
+        /// What it holds.
+        value: String,
+    },
+}
+
+impl ControlConfig {
+    /// Reads `SMOV_CLUSTER_ID`, `SMOV_XDS_SOCKET`, `SMOV_DEBUG_SOCKET` (all needed), `KUBECONFIG`, `ROOT_NAMESPACE` and `POD_IP`.
+    pub fn from_environment(environment: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
+        let optional = |variable: &str| environment.get(variable).filter(|value| !value.is_empty());
+        let needed = |variable: &'static str| optional(variable).ok_or(ConfigError::Missing { variable });
+        let name = |variable: &'static str| move |source| ConfigError::Name { variable, source };
+        Ok(Self {
+            cluster: needed("SMOV_CLUSTER_ID")?.parse().map_err(name("SMOV_CLUSTER_ID"))?,
+            kubeconfig: optional("KUBECONFIG").map(PathBuf::from),
+            xds_socket: needed("SMOV_XDS_SOCKET")?.into(),
+            debug_socket: needed("SMOV_DEBUG_SOCKET")?.into(),
+            root_namespace: optional("ROOT_NAMESPACE").map_or("istio-system", String::as_str).parse().map_err(name("ROOT_NAMESPACE"))?,
+            pod_address: optional("POD_IP")
+                .map(|value| value.parse().map_err(|_| ConfigError::Address { variable: "POD_IP", value: value.clone() }))
+                .transpose()?,
+            remote_patience: Duration::from_secs(5),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn the_kubelets_environment_is_enough() {
+        let config = ControlConfig::from_environment(&environment(&[
+            ("SMOV_CLUSTER_ID", "ctx1"),
+            ("SMOV_XDS_SOCKET", "/run/x.sock"),
+            ("SMOV_DEBUG_SOCKET", "/run/d.sock"),
+            ("POD_IP", "127.9.1.4"),
+            ("KUBECONFIG", ""),
+        ]))
+        .unwrap();
+        assert_eq!(config.cluster.as_str(), "ctx1");
+        assert_eq!(config.root_namespace.as_str(), "istio-system");
+        assert_eq!(config.pod_address, Some("127.9.1.4".parse().unwrap()));
+        assert!(config.kubeconfig.is_none());
+    }
+
+    #[test]
+    fn a_missing_or_bad_setting_is_named() {
+        let error = ControlConfig::from_environment(&environment(&[("SMOV_CLUSTER_ID", "ctx1")])).unwrap_err();
+        assert!(error.to_string().contains("SMOV_XDS_SOCKET"));
+        let error = ControlConfig::from_environment(&environment(&[("SMOV_CLUSTER_ID", "Not A Name")])).unwrap_err();
+        assert!(error.to_string().contains("SMOV_CLUSTER_ID"));
+    }
+}

@@ -1,0 +1,179 @@
+//! The debug API: what the control plane knows, over HTTP on a unix socket, for the console, the CLI and curious learners.
+//!
+//! `curl --unix-socket PATH http://istiod/debug/syncz` works. The kubelet and Prometheus get `/ready` and `/metrics` over TCP.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use bytes::Bytes;
+use futures_util::stream;
+use serde::Deserialize;
+use smov_model::names::KubeCluster;
+use tokio_util::sync::CancellationToken;
+
+use crate::proxies::{Proxies, Target};
+use crate::publisher::View;
+use crate::rows::{RowNews, RowReader};
+use crate::status::{EndpointGone, Syncz};
+
+/// How long `/debug/endpoint-gone` waits.
+const GONE_PATIENCE: Duration = Duration::from_secs(5);
+/// How often a quiet stream of rows says that it is alive.
+const ALIVE: Duration = Duration::from_secs(15);
+
+/// What the handlers read.
+pub(crate) struct Debug {
+    pub(crate) cluster: KubeCluster,
+    pub(crate) epoch: u64,
+    pub(crate) proxies: Arc<Proxies>,
+    pub(crate) view: View,
+    /// Ends the endless answers.
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// Everything, for the unix socket.
+pub(crate) fn debug_routes(debug: Arc<Debug>) -> Router {
+    Router::new()
+        .route("/debug/rows", get(rows))
+        .route("/debug/edges", get(edges))
+        .route("/debug/requests/{id}", get(requests))
+        .route("/debug/syncz", get(syncz))
+        .route("/debug/endpoint-gone", get(endpoint_gone))
+        .route("/debug/diagnostics", get(diagnostics))
+        .route("/debug/snapshot/{pod}", get(snapshot))
+        .route("/metrics", get(metrics))
+        .route("/readyz", get(ready))
+        .with_state(debug)
+}
+
+/// What the kubelet and Prometheus may see over TCP, at istiod's own paths.
+pub(crate) fn public_routes(debug: Arc<Debug>) -> Router {
+    Router::new().route("/ready", get(ready)).route("/metrics", get(metrics)).with_state(debug)
+}
+
+type Shared = State<Arc<Debug>>;
+
+async fn ready(State(debug): Shared) -> Response {
+    if *debug.view.synced.borrow() {
+        "ready\n".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not everything was read yet; /debug/syncz says what is missing\n").into_response()
+    }
+}
+
+async fn metrics(State(debug): Shared) -> impl IntoResponse {
+    let text = debug.proxies.metrics.render(debug.proxies.connected());
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
+}
+
+async fn edges(State(debug): Shared) -> impl IntoResponse {
+    Json(debug.proxies.edges())
+}
+
+async fn requests(State(debug): Shared, Path(id): Path<String>) -> impl IntoResponse {
+    Json(debug.proxies.records(&id).await)
+}
+
+async fn syncz(State(debug): Shared) -> impl IntoResponse {
+    Json(Syncz {
+        cluster: debug.cluster.clone(),
+        epoch: debug.epoch,
+        synced: *debug.view.synced.borrow(),
+        proxies: debug.proxies.statuses(),
+        sources: debug.view.source_statuses(),
+    })
+}
+
+async fn diagnostics(State(debug): Shared) -> impl IntoResponse {
+    let diagnostics = Arc::clone(&debug.view.diagnostics.borrow());
+    Json(diagnostics)
+}
+
+async fn snapshot(State(debug): Shared, Path(pod): Path<String>) -> Response {
+    match debug.proxies.snapshot(&pod) {
+        Some(published) => Json(&published.snapshot).into_response(),
+        None => (StatusCode::NOT_FOUND, format!("no connected proxy of pod `{pod}` has a snapshot\n")).into_response(),
+    }
+}
+
+#[derive(Deserialize)]
+struct GoneQuery {
+    /// `127.9.1.4`, or `127.0.0.1:21005` where pods share an address.
+    address: String,
+}
+
+async fn endpoint_gone(State(debug): Shared, Query(query): Query<GoneQuery>) -> Response {
+    let Some(target) = parse_target(&query.address) else {
+        return (StatusCode::BAD_REQUEST, format!("`{}` is no IP address\n", query.address)).into_response();
+    };
+    let mut progress = debug.proxies.progress();
+    let gone = async {
+        while !debug.proxies.nobody_leads_to(target) {
+            // The sender lives as long as the proxies' table.
+            if progress.changed().await.is_err() {
+                return;
+            }
+        }
+    };
+    let gone = tokio::select! {
+        () = gone => true,
+        () = tokio::time::sleep(GONE_PATIENCE) => false,
+        () = debug.shutdown.cancelled() => false,
+    };
+    let status = if gone { StatusCode::OK } else { StatusCode::GATEWAY_TIMEOUT };
+    (status, Json(EndpointGone { gone })).into_response()
+}
+
+fn parse_target(address: &str) -> Option<Target> {
+    if let Ok(ip) = address.parse::<IpAddr>() {
+        return Some(Target { ip, port: None });
+    }
+    let address: std::net::SocketAddr = address.parse().ok()?;
+    Some(Target { ip: address.ip(), port: Some(address.port()) })
+}
+
+/// Server-sent events: `rows` with a JSON array, `dropped` with a number. The first line comes at once, so that a reader knows from
+/// when on it misses nothing.
+async fn rows(State(debug): Shared) -> impl IntoResponse {
+    let state = (debug.proxies.rows.subscribe(), debug.shutdown.clone(), false);
+    let events = stream::unfold(state, |(mut reader, shutdown, opened)| async move {
+        let text = if opened { next_event(&mut reader, &shutdown).await? } else { Bytes::from_static(b": open\n\n") };
+        Some((Ok::<_, Infallible>(text), (reader, shutdown, true)))
+    });
+    let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
+    (headers, Body::from_stream(events))
+}
+
+async fn next_event(reader: &mut RowReader, shutdown: &CancellationToken) -> Option<Bytes> {
+    let news = tokio::select! {
+        () = shutdown.cancelled() => return None,
+        news = tokio::time::timeout(ALIVE, reader.next()) => news,
+    };
+    Some(match news {
+        Err(_) => Bytes::from_static(b": alive\n\n"),
+        Ok(None) => return None,
+        Ok(Some(RowNews::Rows(json))) => Bytes::from([b"event: rows\ndata: ", &json[..], b"\n\n"].concat()),
+        Ok(Some(RowNews::Dropped(count))) => Bytes::from(format!("event: dropped\ndata: {count}\n\n")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_named_by_address_or_address_and_port() {
+        let ip: IpAddr = "127.9.1.4".parse().unwrap();
+        assert_eq!(parse_target("127.9.1.4"), Some(Target { ip, port: None }));
+        assert_eq!(parse_target("127.9.1.4:8081"), Some(Target { ip, port: Some(8081) }));
+        assert_eq!(parse_target("pod"), None);
+    }
+}

@@ -1,0 +1,73 @@
+//! What is watched: the mesh's kinds, and the Secrets that name the other clusters.
+
+use smov_istio::world::WatchedKind;
+
+/// What one source reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SourceKind {
+    /// Objects of the mesh.
+    Mesh(WatchedKind),
+    /// Kubeconfigs of the other clusters, as `istioctl create-remote-secret` writes them
+    /// (<https://istio.io/latest/docs/reference/commands/istioctl/#istioctl-create-remote-secret>).
+    RemoteSecret,
+    /// Deployments: for the console, which shows how many pods are wanted. A control plane does not need them.
+    Deployment,
+}
+
+impl SourceKind {
+    /// What is read of the own cluster.
+    pub fn own() -> impl Iterator<Item = Self> {
+        WatchedKind::ALL.into_iter().map(Self::Mesh)
+    }
+
+    /// What is read of another cluster: who is where. Its rules steer its own callers only.
+    pub fn remote() -> impl Iterator<Item = Self> {
+        WatchedKind::ALL.into_iter().filter(|kind| !kind.is_rule()).map(Self::Mesh)
+    }
+
+    /// As `kind:` has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mesh(kind) => kind.as_str(),
+            Self::RemoteSecret => "Secret",
+            Self::Deployment => "Deployment",
+        }
+    }
+
+    /// The URL path of the collection.
+    pub fn path(self, root_namespace: &str) -> String {
+        match self {
+            Self::Mesh(kind) => {
+                let door = if kind.api_version().contains('/') { "apis" } else { "api" };
+                format!("/{door}/{}/{}", kind.api_version(), kind.plural())
+            }
+            Self::RemoteSecret => format!("/api/v1/namespaces/{root_namespace}/secrets"),
+            Self::Deployment => "/apis/apps/v1/deployments".to_owned(),
+        }
+    }
+
+    /// Only objects with these labels.
+    pub fn labels(self) -> Option<&'static str> {
+        match self {
+            Self::Mesh(_) | Self::Deployment => None,
+            Self::RemoteSecret => Some("istio/multiCluster=true"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn collections_have_the_paths_of_the_kubernetes_api() {
+        assert_eq!(SourceKind::Mesh(WatchedKind::Service).path("istio-system"), "/api/v1/services");
+        assert_eq!(SourceKind::Mesh(WatchedKind::EndpointSlice).path("istio-system"), "/apis/discovery.k8s.io/v1/endpointslices");
+        assert_eq!(SourceKind::RemoteSecret.path("mesh"), "/api/v1/namespaces/mesh/secrets");
+    }
+
+    #[test]
+    fn no_rule_is_read_of_another_cluster() {
+        assert!(SourceKind::remote().all(|kind| !matches!(kind, SourceKind::Mesh(kind) if kind.is_rule())));
+    }
+}

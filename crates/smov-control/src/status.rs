@@ -1,0 +1,101 @@
+//! What the debug API answers, as types: written by the control plane, read by [`crate::debug_client`].
+
+use serde::{Deserialize, Serialize};
+use smov_model::names::{KubeCluster, Namespace};
+use smov_model::record::{EdgeCount, Row};
+use smov_model::snapshot::SnapshotVersion;
+use smov_model::wire::ProxyRole;
+
+/// `/debug/syncz`: who runs on what, and where it was read from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Syncz {
+    /// The control plane's own cluster.
+    pub cluster: KubeCluster,
+    /// Its start, as in [`SnapshotVersion::epoch`].
+    pub epoch: u64,
+    /// Has everything been read once, so that snapshots are published?
+    pub synced: bool,
+    /// The connected proxies, by pod.
+    pub proxies: Vec<ProxyStatus>,
+    /// The sources, by cluster and kind.
+    pub sources: Vec<SourceStatus>,
+}
+
+/// One connected proxy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProxyStatus {
+    /// Its pod.
+    pub pod: String,
+    /// The pod's namespace.
+    pub namespace: Namespace,
+    /// Sidecar or gateway.
+    pub role: ProxyRole,
+    /// Microseconds since 1970.
+    pub connected_since: u64,
+    /// What it ran on when it connected.
+    pub had: Option<SnapshotVersion>,
+    /// The last snapshot sent.
+    pub sent: Option<SnapshotVersion>,
+    /// The last one that it took into use.
+    pub acked: Option<SnapshotVersion>,
+    /// The last one that it refused, until it takes a later one.
+    pub nack: Option<NackStatus>,
+}
+
+/// A snapshot that a proxy refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NackStatus {
+    /// Which.
+    pub version: SnapshotVersion,
+    /// Why, in the proxy's words.
+    pub reason: String,
+}
+
+/// One list-and-watch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceStatus {
+    /// Which cluster.
+    pub cluster: KubeCluster,
+    /// Which kind.
+    pub kind: String,
+    /// Was it read at least once?
+    pub synced: bool,
+    /// Milliseconds since the API server last said anything about it (bookmarks count).
+    pub last_event_age: Option<u64>,
+    /// Why it cannot be read just now. What was read before is kept.
+    pub error: Option<String>,
+}
+
+/// An edge with the pod whose proxy counts it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodEdge {
+    /// The proxy's pod.
+    pub pod: String,
+    /// The counter; it starts again at 0 when the proxy does.
+    #[serde(flatten)]
+    pub edge: EdgeCount,
+}
+
+/// What the stream `/debug/rows` carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RowEvent {
+    /// The stream is open: rows from now on.
+    Open,
+    /// Rows of one report.
+    Rows(Vec<Row>),
+    /// So many requests have no row here: sampled by their proxy, or this reader was too slow.
+    Dropped(u64),
+    /// The stream broke; it is opened again.
+    Lost(String),
+}
+
+/// `/debug/endpoint-gone`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointGone {
+    /// Do all connected proxies run on snapshots without that endpoint?
+    pub gone: bool,
+}
