@@ -1,0 +1,95 @@
+//! The router: the page, its events, its controls, and the seed's endpoints.
+
+mod control;
+mod events;
+mod seed;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, Query, State};
+use axum::middleware::map_response;
+use axum::response::Response;
+use axum::routing::{get, post};
+use http::{HeaderMap, HeaderValue, Method, header};
+use serde::Deserialize;
+
+use crate::assets::Assets;
+use crate::guard::{AllowedHosts, guard};
+use crate::live::Live;
+use crate::ports::{Baseline, Records, Traffic};
+
+/// Everything the router needs.
+#[derive(Clone)]
+pub struct Console {
+    /// The hub.
+    pub live: Live,
+    /// ▶.
+    pub traffic: Arc<dyn Traffic>,
+    /// Reset.
+    pub baseline: Arc<dyn Baseline>,
+    /// Decision records.
+    pub records: Arc<dyn Records>,
+    /// Who may call.
+    pub allowed_hosts: AllowedHosts,
+    /// The page's files.
+    pub assets: Assets,
+}
+
+/// The console's routes, with guard and security headers.
+pub fn router(console: Console) -> Router {
+    let hosts = console.allowed_hosts.clone();
+    let guarded = Router::new()
+        .route("/api/v1/events", get(events::events))
+        .route("/api/v1/state", get(events::state))
+        .route("/api/v1/load", post(control::load))
+        .route("/api/v1/load/burst", post(control::burst))
+        .route("/api/v1/reset", post(control::reset))
+        .route("/api/v1/requests/{id}", get(control::request))
+        .route("/traffic-weights", get(seed::traffic_weights))
+        .route("/topology", get(seed::topology))
+        .route("/deployment-status", get(seed::deployment_status))
+        .route("/traffic-history", get(seed::traffic_history))
+        .with_state(console.clone());
+    let page = Router::new().route("/", get(index)).route("/index.html", get(index)).route("/ui/{*path}", get(file)).with_state(console);
+    guard(guarded, hosts).merge(page).layer(map_response(secure))
+}
+
+#[derive(Deserialize)]
+struct Version {
+    v: Option<String>,
+}
+
+async fn index(State(console): State<Console>, method: Method, headers: HeaderMap) -> Response {
+    console.assets.serve("index.html", None, &method, &headers).await
+}
+
+async fn file(
+    State(console): State<Console>,
+    Path(path): Path<String>,
+    Query(version): Query<Version>,
+    method: Method,
+    headers: HeaderMap,
+) -> Response {
+    console.assets.serve(&path, version.v.as_deref(), &method, &headers).await
+}
+
+const POLICY: &str =
+    "default-src 'self'; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'; form-action 'self'; object-src 'none'";
+
+/// Security headers on every answer of the console.
+async fn secure(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.insert("cross-origin-opener-policy", HeaderValue::from_static("same-origin"));
+    headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,195 @@
+//! Fake ports, a clock that follows tokio's (pausable) time, and short ways to say what a test needs.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http::StatusCode;
+use serde_json::{Value, json};
+use smov_console::live::{Reader, Subscription};
+use smov_console::ports::{Baseline, Changed, Ingress, Records, TrafficRequest};
+use smov_console::problem::Problem;
+use smov_console::view::split::{Configured, ServiceConfig, Shares};
+use smov_console::view::state::Door;
+use smov_console::{Clock, Live, LiveConfig, Relayed, ServiceId};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// The time at which every test begins.
+pub(crate) const BEGIN: u64 = 1_700_000_000_000_000;
+
+pub(crate) fn clock() -> Clock {
+    let begin = Instant::now();
+    Arc::new(move || BEGIN + begin.elapsed().as_micros() as u64)
+}
+
+pub(crate) fn hub(epoch: &str) -> Live {
+    Live::new(LiveConfig { epoch: epoch.to_owned(), sample_seed: 7, ..LiveConfig::new(Door::Gateway, clock()) })
+}
+
+/// A hub that runs, and the way to stop it.
+pub(crate) struct Running {
+    pub(crate) live: Live,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) task: JoinHandle<()>,
+}
+
+pub(crate) fn running(epoch: &str) -> Running {
+    let (live, shutdown) = (hub(epoch), CancellationToken::new());
+    let task = tokio::spawn({
+        let (live, shutdown) = (live.clone(), shutdown.clone());
+        async move { live.run(shutdown).await }
+    });
+    Running { live, shutdown, task }
+}
+
+pub(crate) fn relayed(live: &Live, id: &str, service: ServiceId, cluster: Option<&str>) -> Relayed {
+    Relayed {
+        request_id: id.to_owned(),
+        service,
+        method: "GET".to_owned(),
+        path: service.path().to_owned(),
+        status: if cluster.is_some() { 200 } else { 503 },
+        cluster: cluster.map(str::to_owned),
+        pod: cluster.map(|cluster| format!("{}-{cluster}-1", service.host())),
+        version: cluster.map(|_| "v1".to_owned()),
+        canary: false,
+        started: live.now(),
+        duration: Duration::from_millis(10),
+        client: None,
+    }
+}
+
+/// Relays requests `from..to` of the user service, `of_ten` of every ten to ctx1.
+pub(crate) fn relay(live: &Live, numbers: std::ops::Range<u64>, of_ten: u64) {
+    for n in numbers {
+        let cluster = if n % 10 < of_ten { "ctx1" } else { "ctx2" };
+        live.relayed(relayed(live, &format!("r{n}"), ServiceId::User, Some(cluster)));
+    }
+}
+
+pub(crate) fn split(weights: [u32; 2], resource_version: &str) -> ServiceConfig {
+    let shares = Shares::from_weights(weights, "user-service-vs", "spec.http[1]", resource_version, 0).unwrap();
+    ServiceConfig { configured: Configured::Ok(shares), ..ServiceConfig::not_read_yet("user-service") }
+}
+
+/// An event as a browser sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Event {
+    pub(crate) id: String,
+    pub(crate) kind: String,
+    pub(crate) data: Value,
+}
+
+/// Cuts a piece of the stream into events.
+pub(crate) fn events(bytes: &[u8]) -> Vec<Event> {
+    let field = |block: &str, name: &str| block.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
+    let event = |block: &str| {
+        let data = serde_json::from_str(&field(block, "data: ")?).unwrap();
+        Some(Event { id: field(block, "id: ")?, kind: field(block, "event: ")?, data })
+    };
+    std::str::from_utf8(bytes).unwrap().split("\n\n").filter_map(event).collect()
+}
+
+/// A reader that gives one event at a time.
+pub(crate) struct Browser {
+    subscription: Subscription,
+    waiting: std::collections::VecDeque<Event>,
+}
+
+impl Browser {
+    pub(crate) fn open(live: &Live, last: Option<&str>) -> Self {
+        Self { subscription: live.subscribe(last, Reader::Browser), waiting: Default::default() }
+    }
+
+    pub(crate) async fn next(&mut self) -> Option<Event> {
+        while self.waiting.is_empty() {
+            self.waiting.extend(events(&self.subscription.next().await?));
+        }
+        self.waiting.pop_front()
+    }
+
+    /// The next event of this kind.
+    pub(crate) async fn next_of(&mut self, kind: &str) -> Event {
+        loop {
+            let event = self.next().await.expect("the stream goes on");
+            if event.kind == kind {
+                return event;
+            }
+        }
+    }
+}
+
+/// An ingress that notes what it is given, answers after a while, or never.
+#[derive(Clone, Default)]
+pub(crate) struct FakeIngress {
+    pub(crate) sent: Arc<Mutex<Vec<(Duration, TrafficRequest)>>>,
+    pub(crate) answer: Arc<Mutex<Answer>>,
+    pub(crate) begin: Option<Instant>,
+}
+
+#[derive(Clone, Default)]
+pub(crate) enum Answer {
+    #[default]
+    AtOnce,
+    After(Duration),
+    Never,
+    Failure(String),
+}
+
+impl FakeIngress {
+    pub(crate) fn new() -> Self {
+        Self { begin: Some(Instant::now()), ..Self::default() }
+    }
+
+    pub(crate) fn requests(&self) -> Vec<TrafficRequest> {
+        self.sent.lock().unwrap().iter().map(|(_, request)| request.clone()).collect()
+    }
+}
+
+impl Ingress for FakeIngress {
+    fn send(&self, request: TrafficRequest) -> BoxFuture<'static, Result<u16, String>> {
+        let at = self.begin.map(|begin| begin.elapsed()).unwrap_or_default();
+        self.sent.lock().unwrap().push((at, request));
+        let answer = self.answer.lock().unwrap().clone();
+        async move {
+            match answer {
+                Answer::AtOnce => Ok(200),
+                Answer::After(time) => {
+                    tokio::time::sleep(time).await;
+                    Ok(200)
+                }
+                Answer::Never => std::future::pending().await,
+                Answer::Failure(text) => Err(text),
+            }
+        }
+        .boxed()
+    }
+}
+
+/// A baseline that answers what it is told.
+pub(crate) struct FakeBaseline(pub(crate) Result<Vec<Changed>, Problem>);
+
+impl Baseline for FakeBaseline {
+    fn reset(&self) -> BoxFuture<'static, Result<Vec<Changed>, Problem>> {
+        std::future::ready(self.0.clone()).boxed()
+    }
+}
+
+/// Records of the requests whose id begins with `kept`.
+pub(crate) struct FakeRecords;
+
+impl Records for FakeRecords {
+    fn records(&self, request_id: String) -> BoxFuture<'static, Result<Vec<Value>, Problem>> {
+        let answer = match request_id.as_str() {
+            id if id.starts_with("kept") => Ok(vec![json!({ "proxy": "api-gateway-ctx1-1" })]),
+            "blind" => {
+                Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "IstiodAway", "istiod가 응답하지 않습니다", "istiod does not answer"))
+            }
+            _ => Ok(Vec::new()),
+        };
+        std::future::ready(answer).boxed()
+    }
+}

@@ -1,0 +1,128 @@
+// The state of both clusters, and one request in detail.
+
+import { CLUSTERS, age, clock, deploymentLight, duration, lampOf, podsKnown } from './core.js';
+import { either, find, flagSentence, glyph, h, icon, put, reasonOf, root, t } from './dom.js';
+
+const LIGHT_ICON = { ok: 'check', warn: 'clock', err: 'x', unknown: 'clock', idle: 'pause' };
+
+/** Connects both parts; called once, when one of them is needed. */
+export function mount({ store, connected }) {
+  const clusters = new Clusters(store, connected);
+  return {
+    draw: () => clusters.draw(),
+    tick: () => clusters.tick(),
+    words: () => clusters.draw(),
+    openRequest: row => showRequest(store, row),
+  };
+}
+
+// ---------------------------------------------------------------- clusters
+
+class Clusters {
+  #open = new Set(innerWidth > 820 ? CLUSTERS : []); #shown = '';
+
+  constructor(store, connected) { Object.assign(this, { store, connected, host: find('deploy'), ages: [], stale: [] }); }
+
+  /** Draws anew only what is news: a cluster that confirms the same state every second keeps its nodes, focus and scroll. */
+  draw() {
+    const known = CLUSTERS.map(cluster => podsKnown(this.store.pods[cluster], this.connected()));
+    const shown = JSON.stringify([root.lang, known, this.store.clusters, this.store.pods], (key, value) => (key === 'as_of' ? undefined : value));
+    if (shown === this.#shown) return;
+    this.#shown = shown;
+    const focused = document.activeElement?.closest?.('#deploy summary')?.dataset.cluster;
+    this.ages = [];
+    this.stale = [];
+    this.host.replaceChildren(...CLUSTERS.map(cluster => this.#card(cluster)));
+    if (focused) this.host.querySelector(`summary[data-cluster="${focused}"]`)?.focus();
+  }
+
+  /** Ages go on while nothing else happens. */
+  tick() {
+    const now = Date.now();
+    for (const { node, started } of this.ages) put(node, age(now - started / 1000));
+    for (const { node, cluster } of this.stale) put(node, this.#why(cluster, this.store.pods[cluster]));
+  }
+
+  #why(cluster, view) {
+    if (!view?.as_of) return t('deploy.never', { cluster });
+    return t('deploy.stale', { cluster, age: age(Date.now() - view.as_of / 1000) });
+  }
+
+  #card(cluster) {
+    const view = this.store.pods[cluster], known = podsKnown(view, this.connected());
+    const cloud = this.store.clusters.find(item => item.id === cluster)?.cloud ?? '';
+    const lights = (view?.deployments ?? []).map(deployment => deploymentLight(deployment, known));
+    const worst = !known ? 'unknown' : ['err', 'warn'].find(light => lights.includes(light)) ?? 'ok';
+    const nodes = view?.nodes ?? [];
+    const card = h('section', { class: `card cluster ${known ? '' : 'stale'}`.trim(), data: { cluster, light: worst }, 'aria-label': `${cloud} ${cluster}` },
+      h('header', null, glyph(cluster), h('h3', null, `${cloud} · ${cluster}`), h('span', { class: 'muted s' }, t('deploy.nodes', { n: known ? `${nodes.filter(node => node.ready).length}/${nodes.length}` : '–' })), h('span', { class: 'r' }, this.#light(worst))));
+    if (!known) {
+      const why = h('span', null, view?.state === 'ok' ? t('deploy.disconnected', { cluster }) : this.#why(cluster, view));
+      if (view?.state !== 'ok') this.stale.push({ node: why, cluster });
+      card.append(h('p', { class: 'note' }, why, view?.error ? ` · ${view.error}` : null));
+    }
+    if (view?.deployments) card.append(h('ul', { class: 'deps' }, ...view.deployments.map((deployment, i) => this.#deployment(deployment, lights[i], known))));
+    if (view?.pods) card.append(this.#pods(cluster, view.pods, known));
+    return card;
+  }
+
+  #light(light) { return h('span', { class: `chip ${{ ok: 'ok', warn: 'warn', err: 'err' }[light] ?? ''}`.trim() }, icon(LIGHT_ICON[light]), h('span', null, t(`deploy.${light}`))); }
+
+  #deployment(deployment, light, known) {
+    const dots = Array.from({ length: Math.min(8, Math.max(deployment.wanted, deployment.ready)) }, (_, i) => h('i', { class: `pd ${known ? (i < deployment.ready ? 'up' : 'dn') : 'un'}` }));
+    return h('li', { data: { app: deployment.app ?? deployment.name, light } }, h('span', { class: 'dn' }, h('b', null, deployment.name), deployment.namespace === 'theater-msa' ? null : h('small', null, deployment.namespace), (deployment.app ?? deployment.name) === 'redis' ? h('small', null, t('deploy.store')) : null),
+      h('span', { class: 'pds', 'aria-hidden': 'true' }, ...dots), h('span', { class: 'rw' }, known ? `${deployment.ready}/${deployment.wanted}` : t('unknown')));
+  }
+
+  #pods(cluster, pods, known) {
+    const heads = ['pod', 'status', 'ready', 'restarts', 'version', 'age'];
+    const rows = pods.map(pod => {
+      const old = h('td', null, pod.started ? age(Date.now() - pod.started / 1000) : t('none'));
+      if (pod.started) this.ages.push({ node: old, started: pod.started });
+      const good = known && pod.status === 'Running' && pod.ready.split('/')[0] === pod.ready.split('/')[1];
+      return h('tr', null, h('td', { class: 'mono pn', title: `${pod.name} · ${pod.ip ?? ''} · ${pod.node ?? ''}` }, pod.name), h('td', { class: good ? 'okc' : known ? 'warnc' : 'muted' }, known ? pod.status : '?'), h('td', null, known ? pod.ready : '?'), h('td', null, String(pod.restarts ?? 0)), h('td', null, pod.version ?? '–'), old);
+    });
+    const details = h('details', { class: 'pods' },
+      h('summary', { data: { cluster } }, t('deploy.pods', { n: pods.length })),
+      h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': t('deploy.pods', { n: pods.length }) }, h('table', { class: 'tick pods-t' }, h('thead', null, h('tr', null, ...heads.map(head => h('th', null, t(`deploy.${head}`))))), h('tbody', null, ...rows))));
+    details.open = this.#open.has(cluster);
+    details.addEventListener('toggle', () => { if (details.open) this.#open.add(cluster); else this.#open.delete(cluster); });
+    return details;
+  }
+}
+
+// ---------------------------------------------------------------- one request
+
+async function showRequest(store, row) {
+  const dialog = find('request'), body = find('request-body');
+  const records = h('div', { class: 'records' }, h('p', { class: 'muted' }, t('request.records.loading')));
+  body.replaceChildren(facts(store, row), records);
+  if (!dialog.open) dialog.showModal();
+  try {
+    const answer = await fetch(`/api/v1/requests/${encodeURIComponent(row.id)}`);
+    const json = await answer.json().catch(() => null);
+    if (!answer.ok) throw new Error(reasonOf(json, answer.status));
+    const found = json.records ?? [];
+    records.replaceChildren(found.length > 0 ? h('h3', null, t('request.records')) : h('p', { class: 'muted' }, t('request.records.none', { reason: either(json.text_ko, json.text_en) ?? json.reason ?? t('none') })), ...found.map(record => table(flatten(record))));
+  } catch (error) { records.replaceChildren(h('p', { class: 'muted' }, t('request.records.none', { reason: error.message }))); }
+}
+
+function facts(store, row) {
+  const kind = lampOf(row);
+  const where = kind === 'miss' ? t('ticker.missed') : kind === 'unknown' ? t('ticker.noname') : `${row.cluster} · ${row.pod ?? '–'}`;
+  const flags = row.flags === null || row.flags === undefined ? t('unknown') : flagSentence(row.flags);
+  const rows = [
+    ['request.what', `${row.m} ${row.path} · ${clock(row.ts)}`], ['request.where', where], ['request.version', row.version ?? '–'], ['request.status', String(row.status)], ['request.ms', duration(row.ms)], ['request.flags', flags],
+    ['request.rule', row.rule ?? t('unknown')], ...(row.subset ? [['request.subset', row.subset]] : []), ['request.attempts', row.attempts ?? t('unknown')], ['request.delay', row.delay_ms ? duration(row.delay_ms) : t('none')],
+    ['request.canary', t(row.canary ? 'request.yes' : 'request.no')], ['request.client', store.isMine(row) ? t('request.mine') : row.mine ?? t('none')], ['request.id', row.id],
+  ];
+  return table(rows.map(([key, value]) => [t(key), String(value)]));
+}
+
+const table = rows => h('dl', { class: 'kv' }, ...rows.flatMap(([key, value]) => [h('dt', null, key), h('dd', null, value)]));
+
+/** A record's fields as `a.b` and text, so that whatever a proxy knows can be read. */
+function flatten(value, path = '') {
+  if (value === null || typeof value !== 'object') return [[path, String(value)]];
+  return Object.entries(value).flatMap(([key, inner]) => flatten(inner, path ? `${path}.${key}` : key));
+}

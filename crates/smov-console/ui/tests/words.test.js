@@ -1,0 +1,38 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import korean from '../i18n/ko.js';
+import english from '../i18n/en.js';
+
+const source = name => readFileSync(new URL(`../${name}`, import.meta.url), 'utf8');
+const FILES = ['index.html', 'app.js', 'live.js', 'theatre.js', 'operations.js', 'dom.js'];
+
+test('both languages have the same keys', () => assert.deepEqual(Object.keys(korean).sort(), Object.keys(english).sort()));
+
+test('both languages fill in the same values', () => {
+  const values = text => [...new Set(text.match(/\{\w+\}/g) ?? [])].sort();
+  for (const key of Object.keys(korean)) assert.deepEqual(values(korean[key]), values(english[key]), key);
+});
+
+test('English has no Hangul, Korean says 트래픽설정', () => {
+  for (const [key, text] of Object.entries(english)) if (key !== 'keys.l') assert.doesNotMatch(text, /[가-힣]/, key);
+  assert.equal(korean['split.configured'], '트래픽설정');
+});
+
+test('every key that the page names is in the dictionaries', () => {
+  for (const file of FILES) {
+    const text = source(file);
+    const named = [...text.matchAll(/\bt\('([\w.-]+)'/g), ...text.matchAll(/data-t[ap]?="([\w.-]+)"/g), ...text.matchAll(/\b(?:t|ta): '([\w.-]+)'/g)].map(match => match[1]);
+    for (const key of named) assert.ok(key in korean, `${file}: ${key}`);
+    for (const [, key] of text.matchAll(/data-help="(\w+)"/g)) for (const part of [`help.${key}`, `help.${key}.name`, `help.${key}.cmd`]) assert.ok(part in korean, part);
+  }
+});
+
+test('data never becomes markup, and nothing is inline', () => {
+  for (const file of FILES) assert.doesNotMatch(source(file), /innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|javascript:/, file);
+  assert.doesNotMatch(source('index.html'), / style="| on[a-z]+="|<style|<script>(?!<)/);
+});
+
+test('no address outside the own origin', () => {
+  for (const file of [...FILES, 'core.js', 'boot.js', 'ui.css']) assert.doesNotMatch(source(file).replaceAll('http://www.w3.org/2000/svg', ''), /https?:\/\//, file);
+});

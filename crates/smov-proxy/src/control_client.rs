@@ -1,0 +1,182 @@
+//! The stream to the control plane: snapshots and questions come down, acknowledgements, reports and records go up. While the control
+//! plane is away, the last snapshot stays in use.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use smov_model::snapshot::{Snapshot, SnapshotVersion};
+use smov_model::wire::{FromProxy, MAX_FRAME, ToProxy};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::config::ControlAddress;
+use crate::worker::Shared;
+
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// Counters and rows go up this often, when there is something new.
+const REPORT_EVERY: Duration = Duration::from_millis(100);
+/// Frames that wait to be written; a full queue holds the reader back.
+const QUEUE: usize = 64;
+
+/// A stream that ended.
+#[derive(Debug, thiserror::Error)]
+enum StreamError {
+    #[error("the connection broke")]
+    Io(#[from] io::Error),
+    #[error("a frame of {0} bytes is over the limit")]
+    TooLarge(usize),
+    #[error("a frame could not be read or written")]
+    Frame(#[from] serde_json::Error),
+    #[error("the control plane refuses this proxy: {0}")]
+    Refused(String),
+}
+
+/// Keeps a stream open until `shutdown`.
+pub(crate) fn spawn(shared: Arc<Shared>, address: ControlAddress, shutdown: CancellationToken) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        tokio::select! {
+            () = keep_open(&shared, &address) => {}
+            () = shutdown.cancelled() => {}
+        }
+    })
+}
+
+async fn keep_open(shared: &Arc<Shared>, address: &ControlAddress) {
+    let mut wait = FIRST_WAIT;
+    let mut quiet = false;
+    loop {
+        let mut used = false;
+        match stream(shared, address, &mut used).await {
+            Ok(()) => debug!("control plane closed the stream"),
+            // Said once; the first seconds of a mesh are full of it.
+            Err(error) if quiet => debug!(%error, "no control plane"),
+            Err(error) => info!(%error, "no control plane; the last configuration stays in use"),
+        }
+        quiet = !used;
+        wait = if used { FIRST_WAIT } else { (wait * 2).min(LONGEST_WAIT) };
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// One stream, from hello to its end. `used` is set when a snapshot came.
+async fn stream(shared: &Arc<Shared>, address: &ControlAddress, used: &mut bool) -> Result<(), StreamError> {
+    let token = tokio::fs::read_to_string(&address.token_file).await?;
+    let (reader, mut writer) = UnixStream::connect(&address.socket).await?.into_split();
+    let pod = &shared.config.pod;
+    let hello = FromProxy::Hello {
+        token: token.trim().to_owned(),
+        pod: pod.name.clone(),
+        namespace: pod.namespace.clone(),
+        cluster: pod.cluster.clone(),
+        role: shared.config.role,
+        have: shared.pin().map(|view| view.snapshot.version),
+    };
+    write_frame(&mut writer, &hello).await?;
+    let (outgoing, mut queue) = mpsc::channel::<FromProxy>(QUEUE);
+    let mut reports = tokio::time::interval(REPORT_EVERY);
+    reports.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut reported = Vec::new();
+    // Reading has a task's state of its own: a frame must never be cut in two by a report.
+    let mut read = std::pin::pin!(read_frames(BufReader::new(reader), shared, outgoing, used));
+    loop {
+        tokio::select! {
+            ended = read.as_mut() => return ended,
+            Some(frame) = queue.recv() => write_frame(&mut writer, &frame).await?,
+            _ = reports.tick() => {
+                let (edges, rows, seen) = shared.report();
+                if seen > 0 || edges != reported {
+                    write_frame(&mut writer, &FromProxy::Report { edges: edges.clone(), rows, seen }).await?;
+                    reported = edges;
+                }
+            }
+        }
+    }
+}
+
+async fn read_frames(
+    mut reader: BufReader<tokio::net::unix::OwnedReadHalf>,
+    shared: &Arc<Shared>,
+    outgoing: mpsc::Sender<FromProxy>,
+    used: &mut bool,
+) -> Result<(), StreamError> {
+    loop {
+        let Some(frame) = read_frame(&mut reader).await? else { return Ok(()) };
+        let reply = match serde_json::from_slice::<ToProxy>(&frame) {
+            Ok(ToProxy::Snapshot { snapshot }) => {
+                *used = true;
+                take(shared, *snapshot)
+            }
+            Ok(ToProxy::RecordRequest { question, request_id }) => {
+                FromProxy::RecordReply { question, records: shared.records(&request_id) }
+            }
+            Ok(ToProxy::Refused { reason }) => return Err(StreamError::Refused(reason)),
+            Err(error) => match version_of(&frame) {
+                // A snapshot that this proxy does not understand: the one before it stays.
+                Some(version) => FromProxy::Nack { version, reason: error.to_string() },
+                None => return Err(error.into()),
+            },
+        };
+        if outgoing.send(reply).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// Checks a snapshot, swaps it in and acknowledges.
+fn take(shared: &Shared, snapshot: Snapshot) -> FromProxy {
+    let version = snapshot.version;
+    match unusable(&snapshot) {
+        None => {
+            shared.publish(snapshot);
+            debug!(epoch = version.epoch, number = version.number, "snapshot in use");
+            FromProxy::Ack { version }
+        }
+        Some(reason) => {
+            warn!(%reason, number = version.number, "snapshot refused");
+            FromProxy::Nack { version, reason }
+        }
+    }
+}
+
+/// Why a snapshot cannot be used, if it cannot. A route to a missing cluster is no reason: it answers 503 `NC`.
+fn unusable(snapshot: &Snapshot) -> Option<String> {
+    snapshot
+        .clusters
+        .iter()
+        .find_map(|(name, cluster)| (*name != cluster.name).then(|| format!("cluster `{name}` is called `{}` inside", cluster.name)))
+}
+
+/// The version in a snapshot frame whose rest could not be read.
+fn version_of(frame: &[u8]) -> Option<SnapshotVersion> {
+    let value: serde_json::Value = serde_json::from_slice(frame).ok()?;
+    serde_json::from_value(value.get("snapshot")?.get("version")?.clone()).ok()
+}
+
+async fn read_frame(reader: &mut (impl tokio::io::AsyncRead + Unpin)) -> Result<Option<Vec<u8>>, StreamError> {
+    let length = match reader.read_u32().await {
+        Ok(length) => length as usize,
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    if length > MAX_FRAME {
+        return Err(StreamError::TooLarge(length));
+    }
+    let mut frame = vec![0; length];
+    reader.read_exact(&mut frame).await?;
+    Ok(Some(frame))
+}
+
+async fn write_frame(writer: &mut (impl tokio::io::AsyncWrite + Unpin), message: &FromProxy) -> Result<(), StreamError> {
+    let body = serde_json::to_vec(message)?;
+    let mut frame = Vec::with_capacity(body.len() + 4);
+    frame.extend_from_slice(&(body.len() as u32).to_be_bytes());
+    frame.extend_from_slice(&body);
+    writer.write_all(&frame).await?;
+    Ok(())
+}

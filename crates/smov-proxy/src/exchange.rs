@@ -1,0 +1,103 @@
+//! One request and everything that is to be known about it at its end. Phase **observe** runs exactly once: when the answer is complete,
+//! or, as "client went away", when the exchange is dropped before that.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::request::Parts;
+use http::{HeaderValue, StatusCode};
+use smov_model::flag::ResponseFlag;
+use smov_model::record::{Direction, Phase};
+use tokio::time::Instant;
+
+use crate::body::Upload;
+use crate::headers;
+use crate::telemetry::trace::{LogFields, Trace};
+use crate::worker::{Downstream, Worker};
+
+/// A request on its way.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) trace: Trace,
+    pub(crate) started: Instant,
+    /// What is read of the request's body counts until the end.
+    pub(crate) upload: Option<Rc<Upload>>,
+    /// The last reading of the clock.
+    last: u32,
+    /// Set when a status was given to the downstream.
+    answered: bool,
+    finished: bool,
+}
+
+impl Exchange {
+    pub(crate) fn start(worker: &Rc<Worker>, downstream: &Downstream, direction: Direction, parts: &Parts, id: HeaderValue) -> Self {
+        let mut trace = Trace::new(direction, parts, id, worker.shared.clock_micros());
+        trace.request_head = headers::wire_size(&parts.headers) + (parts.method.as_str().len() + trace.path.as_str().len() + 12) as u64;
+        if worker.shared.config.access_log {
+            trace.log = Some(Box::new(LogFields::of(downstream, parts)));
+        }
+        Self { worker: worker.clone(), trace, started: Instant::now(), upload: None, last: 0, answered: false, finished: false }
+    }
+
+    /// Microseconds since the request came.
+    pub(crate) fn elapsed(&self) -> u32 {
+        micros(self.started.elapsed())
+    }
+
+    /// Notes that a phase began now.
+    pub(crate) fn mark(&mut self, phase: Phase) {
+        self.last = self.elapsed();
+        self.trace.mark(phase, self.last);
+    }
+
+    /// Notes a phase that takes no time to speak of: it began when the last one did, and the clock is not read.
+    pub(crate) fn note(&mut self, phase: Phase) {
+        self.trace.mark(phase, self.last);
+    }
+
+    pub(crate) fn add_flag(&mut self, flag: ResponseFlag) {
+        self.trace.flags = self.trace.flags.with(flag);
+    }
+
+    /// The head of the answer is ready.
+    pub(crate) fn answer(&mut self, status: StatusCode, headers: &http::HeaderMap) {
+        self.trace.status = status.as_u16();
+        self.trace.duration = self.elapsed();
+        self.trace.response_head = headers::wire_size(headers) + 17;
+        self.answered = true;
+    }
+
+    /// Phase **observe**: into metrics, ring, rows and log.
+    pub(crate) fn finish(&mut self) {
+        if std::mem::replace(&mut self.finished, true) {
+            return;
+        }
+        let _span = tracing::debug_span!("observe").entered();
+        let now = self.elapsed();
+        self.trace.mark(Phase::Observe, now);
+        self.trace.total = now;
+        self.trace.request_body = self.upload.as_ref().map_or(0, |upload| upload.bytes());
+        let trace = std::mem::take(&mut self.trace);
+        self.worker.observe(trace);
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.add_flag(ResponseFlag::Dc);
+            if !self.answered {
+                self.trace.status = 0;
+                self.trace.duration = self.elapsed();
+            }
+            self.trace.details = "downstream_remote_disconnect";
+            self.finish();
+        }
+    }
+}
+
+/// Whole microseconds, at most an hour and eleven minutes.
+pub(crate) fn micros(duration: Duration) -> u32 {
+    u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,216 @@
+//! Headers: what a hop keeps to itself, what a route changes, what the mesh adds.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use smov_model::route::{HeaderChange, HeaderOperations};
+
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(crate) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(crate) const ATTEMPT_COUNT: HeaderName = HeaderName::from_static("x-envoy-attempt-count");
+pub(crate) const EXPECTED_TIMEOUT: HeaderName = HeaderName::from_static("x-envoy-expected-rq-timeout-ms");
+pub(crate) const ORIGINAL_PATH: HeaderName = HeaderName::from_static("x-envoy-original-path");
+pub(crate) const SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
+pub(crate) const OVERLOADED: HeaderName = HeaderName::from_static("x-envoy-overloaded");
+pub(crate) const PEER_METADATA: HeaderName = HeaderName::from_static("x-envoy-peer-metadata");
+pub(crate) const PEER_METADATA_ID: HeaderName = HeaderName::from_static("x-envoy-peer-metadata-id");
+const CLIENT_CERTIFICATE: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+
+/// What an upgrade request asks for, when we cannot give it. `h2c` is an offer that a server may ignore, and Envoy does.
+pub(crate) fn refused_upgrade(headers: &HeaderMap) -> Option<&str> {
+    let wanted = headers.get(header::UPGRADE)?;
+    let asked = connection_tokens(headers).any(|token| token.eq_ignore_ascii_case("upgrade"));
+    let wanted = wanted.to_str().unwrap_or("?");
+    (asked && !wanted.split(',').all(|protocol| protocol.trim().eq_ignore_ascii_case("h2c"))).then_some(wanted)
+}
+
+fn connection_tokens(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).map(str::trim)
+}
+
+/// Takes away what belongs to one hop (RFC 9110, 7.6.1): `Connection` and what it lists, framing, `Upgrade`, `TE` other than trailers.
+/// `Trailer` stays: hyper passes on only the trailers that it announces.
+pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(header::CONNECTION) {
+        let listed: Vec<HeaderName> = connection_tokens(headers)
+            .filter(|token| !token.eq_ignore_ascii_case("close") && !token.eq_ignore_ascii_case("keep-alive"))
+            .filter_map(|token| token.parse().ok())
+            // A peer must not be able to cut these off by listing them.
+            .filter(|name| *name != header::HOST && *name != header::CONTENT_LENGTH && *name != header::TE)
+            .collect();
+        for name in listed {
+            headers.remove(name);
+        }
+        headers.remove(header::CONNECTION);
+    }
+    if let Some(value) = headers.remove(header::TE)
+        && value.to_str().is_ok_and(|value| value.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("trailers")))
+    {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+    for name in [header::TRANSFER_ENCODING, header::UPGRADE, KEEP_ALIVE, PROXY_CONNECTION, HTTP2_SETTINGS] {
+        headers.remove(name);
+    }
+}
+
+/// Takes away every `x-envoy-*` header: controls that an app or a stranger may not set (nobody is "internal" since Envoy 1.33).
+pub(crate) fn strip_envoy(headers: &mut HeaderMap) {
+    if headers.keys().any(|name| name.as_str().starts_with("x-envoy-")) {
+        let names: Vec<HeaderName> = headers.keys().filter(|name| name.as_str().starts_with("x-envoy-")).cloned().collect();
+        for name in names {
+            headers.remove(name);
+        }
+    }
+}
+
+/// What a gateway does to a stranger's headers: appends the peer to `X-Forwarded-For`, says the scheme, drops what only the mesh may say.
+pub(crate) fn enter_mesh(headers: &mut HeaderMap, peer: std::net::IpAddr) {
+    headers.remove(CLIENT_CERTIFICATE);
+    let mut chain: Vec<u8> = Vec::new();
+    for value in headers.get_all(FORWARDED_FOR) {
+        chain.extend_from_slice(value.as_bytes());
+        chain.push(b',');
+    }
+    chain.extend_from_slice(peer.to_string().as_bytes());
+    if let Ok(value) = HeaderValue::from_bytes(&chain) {
+        headers.insert(FORWARDED_FOR, value);
+    }
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+}
+
+/// Size on the wire of a head's headers.
+pub(crate) fn wire_size(headers: &HeaderMap) -> u64 {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum::<usize>() as u64
+}
+
+/// Header operations of one route or arm, with names and values ready.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Operations {
+    pub(crate) request: Vec<Operation>,
+    pub(crate) response: Vec<Operation>,
+}
+
+/// One change of one header.
+#[derive(Debug, Clone)]
+pub(crate) enum Operation {
+    Remove(HeaderName),
+    Set(HeaderName, HeaderValue),
+    Add(HeaderName, HeaderValue),
+}
+
+impl Operations {
+    /// Levels in the order in which they are applied; inside one level removes come first.
+    pub(crate) fn compile(levels: &[&HeaderOperations]) -> Self {
+        Self {
+            request: levels.iter().flat_map(|level| compile(&level.request)).collect(),
+            response: levels.iter().flat_map(|level| compile(&level.response)).collect(),
+        }
+    }
+}
+
+fn compile(change: &HeaderChange) -> impl Iterator<Item = Operation> + '_ {
+    let removes = change.remove.iter().filter_map(|name| Some(Operation::Remove(header_name(name)?)));
+    let sets = change.set.iter().filter_map(|(name, value)| Some(Operation::Set(header_name(name)?, header_value(value)?)));
+    let adds = change.add.iter().filter_map(|(name, value)| Some(Operation::Add(header_name(name)?, header_value(value)?)));
+    removes.chain(sets).chain(adds)
+}
+
+fn header_name(name: &str) -> Option<HeaderName> {
+    // `:authority` is Envoy's name of Host.
+    if name.eq_ignore_ascii_case(":authority") { Some(header::HOST) } else { name.parse().ok() }
+}
+
+/// The value with `%%` read as `%`, Envoy's escape.
+fn header_value(value: &str) -> Option<HeaderValue> {
+    value.replace("%%", "%").parse().ok()
+}
+
+/// Applies operations in order. Host is not a list: adding to it sets it.
+pub(crate) fn apply(operations: &[Operation], headers: &mut HeaderMap) {
+    for operation in operations {
+        match operation {
+            Operation::Remove(name) => {
+                headers.remove(name);
+            }
+            Operation::Set(name, value) => {
+                headers.insert(name, value.clone());
+            }
+            Operation::Add(name, value) if *name == header::HOST => {
+                headers.insert(name, value.clone());
+            }
+            Operation::Add(name, value) => {
+                headers.append(name, value.clone());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn connection_and_what_it_lists_stay_on_their_hop() {
+        let mut headers = headers(&[
+            ("connection", "close, x-secret, host"),
+            ("x-secret", "1"),
+            ("host", "a"),
+            ("te", "gzip, trailers"),
+            ("keep-alive", "5"),
+            ("transfer-encoding", "chunked"),
+            ("proxy-connection", "keep-alive"),
+            ("x-kept", "1"),
+        ]);
+        strip_hop_by_hop(&mut headers);
+        let left: Vec<_> = headers.iter().map(|(name, value)| format!("{name}={}", value.to_str().unwrap())).collect();
+        assert_eq!(left.len(), 3);
+        for wanted in ["host=a", "te=trailers", "x-kept=1"] {
+            assert!(left.iter().any(|header| header == wanted), "{left:?}");
+        }
+    }
+
+    #[test]
+    fn websocket_is_refused_and_h2c_ignored() {
+        assert_eq!(refused_upgrade(&headers(&[("connection", "Upgrade"), ("upgrade", "websocket")])), Some("websocket"));
+        assert_eq!(refused_upgrade(&headers(&[("connection", "Upgrade, HTTP2-Settings"), ("upgrade", "h2c")])), None);
+        assert_eq!(refused_upgrade(&headers(&[("upgrade", "websocket")])), None);
+    }
+
+    #[test]
+    fn removes_run_before_sets_and_the_last_level_wins() {
+        let level = |set: &str| HeaderOperations {
+            request: HeaderChange {
+                set: vec![("x-level".into(), set.into())],
+                add: vec![("x-more".into(), "100%%".into())],
+                remove: vec!["x-level".into(), "x-gone".into()],
+            },
+            ..HeaderOperations::default()
+        };
+        let operations = Operations::compile(&[&level("first"), &level("last")]);
+        let mut headers = headers(&[("x-gone", "1"), ("x-level", "0")]);
+        apply(&operations.request, &mut headers);
+        assert_eq!(headers["x-level"], "last");
+        assert_eq!(headers.get_all("x-more").iter().collect::<Vec<_>>(), ["100%", "100%"]);
+        assert!(!headers.contains_key("x-gone"));
+    }
+
+    #[test]
+    fn a_gateway_appends_the_peer() {
+        let mut headers = headers(&[("x-forwarded-for", "1.2.3.4"), ("x-forwarded-proto", "https"), ("x-envoy-retry-on", "5xx")]);
+        strip_envoy(&mut headers);
+        enter_mesh(&mut headers, "127.0.0.1".parse().unwrap());
+        assert_eq!(headers[FORWARDED_FOR], "1.2.3.4,127.0.0.1");
+        assert_eq!(headers[FORWARDED_PROTO], "http");
+        assert!(!headers.contains_key("x-envoy-retry-on"));
+    }
+}

@@ -1,0 +1,139 @@
+//! The inbound walk: accept → peer → authorize → forward → observe. What peers send to the pod's ports goes to the app's socket.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::header::{self, HeaderValue};
+use http::request::Parts;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use smov_model::record::{Direction, Phase};
+use tracing::{Instrument, debug_span};
+
+use crate::body::{RequestBody, ResponseBody, Upload};
+use crate::error::ProxyError;
+use crate::exchange::Exchange;
+use crate::headers;
+use crate::names::PeerId;
+use crate::outbound::attempt::Answer;
+use crate::outbound::{check, normalize, reply};
+use crate::pool::Lease;
+use crate::snapshot::View;
+use crate::telemetry::trace::AttemptNote;
+use crate::upstream::{self, Unanswered};
+use crate::worker::{App, Downstream, Worker};
+
+/// Serves one request of a peer.
+pub(crate) async fn serve(worker: &Rc<Worker>, app: &App, downstream: &Downstream, request: Request<Incoming>) -> Response<ResponseBody> {
+    let (mut parts, body) = request.into_parts();
+    let (mut exchange, accepted) = accept(worker, app, downstream, &mut parts);
+    let walked = match accepted {
+        Ok(()) => walk(&mut exchange, app, downstream, parts, body).await,
+        Err(error) => Err(error),
+    };
+    match walked {
+        Ok((response, lease)) => reply::relay(exchange, Answer { response, lease, deadline: None }),
+        Err(error) => reply::refuse(exchange, &error),
+    }
+}
+
+/// The walk of one request, phase by phase.
+async fn walk(
+    exchange: &mut Exchange,
+    app: &App,
+    downstream: &Downstream,
+    mut parts: Parts,
+    body: Incoming,
+) -> Result<(Response<Incoming>, Lease), ProxyError> {
+    let view = exchange.worker.shared.pin();
+    peer(exchange, view.as_deref(), downstream, &mut parts);
+    authorize(exchange);
+    forward(exchange, app, parts, body).instrument(debug_span!("forward")).await
+}
+
+/// Phase **accept**: the request in one form.
+fn accept(worker: &Rc<Worker>, app: &App, downstream: &Downstream, parts: &mut Parts) -> (Exchange, Result<(), ProxyError>) {
+    let _span = debug_span!("accept").entered();
+    let checked = check(parts);
+    if let Some(host) = parts.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok()) {
+        parts.headers.insert(header::HOST, host);
+    }
+    normalize(parts);
+    headers::strip_hop_by_hop(&mut parts.headers);
+    parts.headers.remove(header::EXPECT);
+    parts.headers.entry(headers::FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
+    let id = parts.headers.entry(headers::REQUEST_ID).or_insert_with(|| worker.request_id()).clone();
+    let mut exchange = Exchange::start(worker, downstream, Direction::Inbound, parts, id);
+    exchange.note(Phase::Accept);
+    if let Some(log) = &mut exchange.trace.log {
+        log.upstream_host = Some(match &app.address {
+            crate::config::AppAddress::Unix(path) => path.display().to_string(),
+            crate::config::AppAddress::Tcp(address) => address.to_string(),
+        });
+    }
+    (exchange, checked)
+}
+
+/// Phase **peer**: who calls. Plaintext peers name themselves (for metrics only) or are known by their address; the app sees neither.
+fn peer(exchange: &mut Exchange, view: Option<&View>, downstream: &Downstream, parts: &mut Parts) {
+    let _span = debug_span!("peer").entered();
+    exchange.note(Phase::Peer);
+    let id = parts.headers.remove(headers::PEER_METADATA_ID);
+    parts.headers.remove(headers::PEER_METADATA);
+    let Some(view) = view else { return };
+    exchange.trace.version = Some(view.snapshot.version);
+    if let Some(inbound) = view.inbound(downstream.local.port()) {
+        exchange.trace.service = inbound.service;
+    }
+    if let Some(peer) = view.peer(id.as_ref().and_then(|id| id.to_str().ok()), downstream.remote.ip()) {
+        exchange.trace.peer = peer.id;
+        exchange.trace.peer_workload = Some(Arc::clone(&peer.workload));
+    } else {
+        exchange.trace.peer = PeerId::UNKNOWN;
+    }
+}
+
+/// Phase **authorize**: may it? Without an AuthorizationPolicy, which is all that snapshots can say so far, everybody may.
+fn authorize(exchange: &mut Exchange) {
+    let _span = debug_span!("authorize").entered();
+    exchange.note(Phase::Authorize);
+}
+
+/// Phase **forward**: to the app, over its own socket.
+async fn forward(exchange: &mut Exchange, app: &App, parts: Parts, body: Incoming) -> Result<(Response<Incoming>, Lease), ProxyError> {
+    exchange.mark(Phase::Forward);
+    let started = exchange.elapsed();
+    exchange.trace.attempts.push(AttemptNote { started, ..AttemptNote::default() });
+    let result = send(exchange, app, parts, body).await;
+    let now = exchange.elapsed();
+    if let Some(note) = exchange.trace.attempts.last_mut() {
+        note.duration = now.saturating_sub(note.started);
+        match &result {
+            Ok((response, _)) => note.status = response.status().as_u16(),
+            Err(error) => {
+                note.flags = error.flag().map_or(note.flags, Into::into);
+                note.reason = Some(error.to_string());
+            }
+        }
+    }
+    result
+}
+
+async fn send(exchange: &mut Exchange, app: &App, parts: Parts, body: Incoming) -> Result<(Response<Incoming>, Lease), ProxyError> {
+    let upload = Upload::new(body, false);
+    exchange.upload.clone_from(&upload);
+    let mut lease = upstream::connect_app(&exchange.worker, app).await?;
+    let mut request = Request::from_parts(parts, RequestBody::of(upload.as_ref()));
+    *request.version_mut() = http::Version::HTTP_11;
+    loop {
+        match upstream::send(&mut lease, request).await {
+            Ok(response) => return Ok((response, lease)),
+            Err(Unanswered::NotSent(unsent)) if lease.is_reused() => {
+                request = *unsent;
+                lease = upstream::connect_app(&exchange.worker, app).await?;
+            }
+            Err(Unanswered::NotSent(_)) => return Err(ProxyError::Closed { sent: false }),
+            Err(Unanswered::Broken(error)) => return Err(error),
+        }
+    }
+}

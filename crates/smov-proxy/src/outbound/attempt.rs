@@ -1,0 +1,304 @@
+//! Phase **attempt**: tries until one answers, within the route's timeouts and retries. Each try goes limit → balance → connect.
+//!
+//! The overall timeout covers all tries and back-offs, not an injected delay. Retries stay in the cluster that was drawn.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{self, HeaderMap, HeaderValue};
+use http::request::Parts;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use smov_model::dice::{Draw, Purpose};
+use smov_model::flag::{Flags, ResponseFlag};
+use smov_model::outlier::Outcome;
+use smov_model::record::Phase;
+use smov_model::route::{RetryOn, RetryPolicy, RoutePolicy, RouteRule};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tracing::{Instrument, debug_span};
+
+use super::rewrite_request;
+use crate::balance::balance;
+use crate::body::{RequestBody, Upload};
+use crate::cluster::ClusterView;
+use crate::error::ProxyError;
+use crate::exchange::Exchange;
+use crate::headers;
+use crate::limits::{self, Permit, limit};
+use crate::pool::Lease;
+use crate::snapshot::{Arm, HostView, View};
+use crate::telemetry::trace::{AttemptNote, DrawNote, Meaning};
+use crate::upstream::{self, Unanswered};
+
+/// An upstream's answer, its body still to come.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) response: Response<Incoming>,
+    pub(crate) lease: Lease,
+    /// When the route's timeout strikes, body included.
+    pub(crate) deadline: Option<Instant>,
+}
+
+/// The request as upstreams get it.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    parts: Parts,
+    upload: Option<Rc<Upload>>,
+    /// Is it wanted again after it was sent? Else headers are moved, not copied.
+    keep: bool,
+}
+
+/// Could a retry happen after the request was sent? The default policy retries failed connects only, and needs no copy of anything.
+pub(crate) fn keeps_request(on: &RetryOn, headers: &HeaderMap) -> bool {
+    on.any_5xx
+        || on.gateway_error
+        || on.reset
+        || on.reset_before_request
+        || on.retriable_4xx
+        || !on.status_codes.is_empty()
+        || ((on.cancelled || on.unavailable) && is_grpc(headers))
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+impl Outgoing {
+    /// Rewrites, header operations and what the mesh adds.
+    pub(crate) fn prepare(
+        exchange: &Exchange,
+        host: &Arc<HostView>,
+        index: usize,
+        arm: &Arm,
+        mut parts: Parts,
+        upload: Option<Rc<Upload>>,
+    ) -> Self {
+        let policy = &host.host.rules[index].policy;
+        rewrite_request(host, index, exchange.trace.rule.map_or(0, |(_, entry)| entry), &mut parts);
+        headers::apply(&arm.operations.request, &mut parts.headers);
+        let per_try = policy.retry.as_ref().and_then(|retry| retry.per_try_timeout);
+        if let Some(expected) = policy.timeout.into_iter().chain(per_try).min() {
+            parts.headers.insert(headers::EXPECTED_TIMEOUT, HeaderValue::from(expected.as_millis() as u64));
+        }
+        parts.headers.insert(headers::PEER_METADATA_ID, exchange.worker.shared.metadata_id.clone());
+        let keep = policy.retry.as_ref().is_some_and(|retry| keeps_request(&retry.on, &parts.headers));
+        Self { parts, upload, keep }
+    }
+
+    /// As it came, for hosts outside the mesh.
+    pub(crate) fn plain(parts: Parts, upload: Option<Rc<Upload>>) -> Self {
+        Self { parts, upload, keep: false }
+    }
+
+    /// The request of one try.
+    pub(crate) fn request(&mut self) -> Request<RequestBody> {
+        let mut request = Request::new(RequestBody::of(self.upload.as_ref()));
+        *request.method_mut() = self.parts.method.clone();
+        *request.uri_mut() = self.parts.uri.clone();
+        *request.headers_mut() = if self.keep { self.parts.headers.clone() } else { std::mem::take(&mut self.parts.headers) };
+        request
+    }
+
+    fn replayable(&self) -> bool {
+        self.upload.as_ref().is_none_or(|upload| upload.replayable())
+    }
+}
+
+/// Tries until one answers or the route's policy says that it is enough.
+pub(crate) async fn attempt(
+    exchange: &mut Exchange,
+    view: &View,
+    rule: &RouteRule,
+    arm: &Arm,
+    mut request: Outgoing,
+) -> Result<Answer, ProxyError> {
+    exchange.note(Phase::Attempt);
+    let cluster = view.cluster(arm.slot).ok_or(ProxyError::NoCluster)?;
+    let RoutePolicy { timeout, retry, .. } = &rule.policy;
+    let deadline = timeout.map(|timeout| Instant::now() + timeout);
+    let tries = tries(exchange, cluster, retry.as_ref(), &mut request);
+    let answer = match deadline {
+        None => tries.await,
+        Some(deadline) => match timeout_at(deadline, tries).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                end_try(exchange, cluster, 0, Some(&ProxyError::Timeout));
+                Err(ProxyError::Timeout)
+            }
+        },
+    };
+    answer.map(|(response, lease)| Answer { response, lease, deadline })
+}
+
+/// The loop.
+async fn tries(
+    exchange: &mut Exchange,
+    cluster: &Arc<ClusterView>,
+    policy: Option<&RetryPolicy>,
+    request: &mut Outgoing,
+) -> Result<(Response<Incoming>, Lease), ProxyError> {
+    let mut tried: Vec<u64> = Vec::new();
+    let mut retry_permit: Option<Permit> = None;
+    for number in 1_u32.. {
+        request.parts.headers.insert(headers::ATTEMPT_COUNT, HeaderValue::from(number));
+        let one = one_try(exchange, cluster, request, number, &tried, &mut retry_permit);
+        let result = match policy.and_then(|policy| policy.per_try_timeout) {
+            None => one.await,
+            Some(per_try) => timeout(per_try, one).await.unwrap_or(Err(ProxyError::PerTryTimeout)),
+        };
+        let (status, error) = match &result {
+            Ok((response, _)) => (response.status().as_u16(), None),
+            Err(error) => (0, Some(error)),
+        };
+        end_try(exchange, cluster, status, error);
+        let Some(policy) = policy.filter(|policy| wants_retry(&policy.on, &result) && request.replayable()) else { return result };
+        if number > policy.attempts {
+            exchange.add_flag(ResponseFlag::Urx);
+            return result;
+        }
+        retry_permit = limits::retry(cluster);
+        if retry_permit.is_none() {
+            exchange.add_flag(ResponseFlag::Uo);
+            return result;
+        }
+        drop(result);
+        if policy.ignore_previous_hosts {
+            tried.extend(exchange.trace.attempts.last().and_then(|attempt| attempt.endpoint.as_ref()).map(|endpoint| endpoint.id));
+        }
+        cluster.state.counters.retries.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        sleep(backoff(exchange, cluster, policy.backoff, number)).await;
+    }
+    unreachable!("the loop returns when the policy's attempts are used up")
+}
+
+/// One try at one endpoint.
+async fn one_try(
+    exchange: &mut Exchange,
+    cluster: &Arc<ClusterView>,
+    request: &mut Outgoing,
+    number: u32,
+    tried: &[u64],
+    retry_permit: &mut Option<Permit>,
+) -> Result<(Response<Incoming>, Lease), ProxyError> {
+    exchange.note(Phase::Limit);
+    let started = exchange.elapsed();
+    exchange.trace.attempts.push(AttemptNote { started, ..AttemptNote::default() });
+    let permit = limit(cluster)?;
+
+    exchange.note(Phase::Balance);
+    let shared = exchange.worker.shared.clone();
+    let request_id = exchange.trace.request_id.clone();
+    let age = shared.age();
+    let choice = balance(cluster, &*shared.dice, request_id.to_str().unwrap_or_default(), number - 1, tried, age)?;
+    let meaning = Meaning::Attempt(exchange.trace.attempts.len() - 1);
+    for (purpose, position, total) in choice.draws.into_iter().flatten() {
+        exchange.trace.draws.push(DrawNote { purpose, position, total, range: (position, position + 1), meaning });
+    }
+    let endpoint = choice.endpoint;
+    if let Some(note) = exchange.trace.attempts.last_mut() {
+        note.endpoint = Some(endpoint.clone());
+        note.ejected = choice.ejected;
+    }
+    if let Some(log) = &mut exchange.trace.log {
+        log.upstream_host = Some(endpoint.address.to_string());
+    }
+
+    exchange.mark(Phase::Connect);
+    let active = Permit::active(&endpoint);
+    cluster.state.counters.requests.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let worker = exchange.worker.clone();
+    let mut lease = upstream::connect(&worker, cluster, &endpoint).instrument(debug_span!("connect")).await?;
+    let mut outgoing = request.request();
+    let response = loop {
+        match upstream::send(&mut lease, outgoing).await {
+            Ok(response) => break response,
+            // The upstream closed a connection that waited in the pool: nobody saw the request, another connection takes it.
+            Err(Unanswered::NotSent(unsent)) if lease.is_reused() => {
+                outgoing = *unsent;
+                let fresh = upstream::connect(&worker, cluster, &endpoint).await;
+                lease = fresh.inspect_err(|_| request.parts.headers = std::mem::take(outgoing.headers_mut()))?;
+            }
+            Err(Unanswered::NotSent(_)) => return Err(ProxyError::Closed { sent: false }),
+            Err(Unanswered::Broken(error)) => return Err(error),
+        }
+    };
+    lease.hold([Some(permit), Some(active), retry_permit.take()]);
+    exchange.trace.peer = endpoint.peer;
+    exchange.trace.peer_workload = Some(endpoint.workload.clone());
+    Ok((response, lease))
+}
+
+/// Writes down how a try ended, and lets outlier detection know.
+fn end_try(exchange: &mut Exchange, cluster: &ClusterView, status: u16, error: Option<&ProxyError>) {
+    let now = exchange.elapsed();
+    let age = exchange.worker.shared.age();
+    let Some(note) = exchange.trace.attempts.last_mut() else { return };
+    note.duration = now.saturating_sub(note.started);
+    note.status = status;
+    note.flags = error.and_then(ProxyError::flag).map_or(Flags::NONE, Flags::from);
+    note.reason = error.map(ToString::to_string);
+    let outcome = match error {
+        None => Outcome::of_status(status),
+        // An overflow or a client that left says nothing about the endpoint.
+        Some(error) if error.side() != crate::error::Side::Upstream => return,
+        Some(_) => Outcome::GatewayError,
+    };
+    if let Some(endpoint) = &note.endpoint {
+        cluster.record(endpoint, outcome, age);
+    }
+}
+
+/// Does the policy retry what a try ended with?
+fn wants_retry(on: &RetryOn, result: &Result<(Response<Incoming>, Lease), ProxyError>) -> bool {
+    match result {
+        Err(error) => error.retryable(on),
+        Ok((response, _)) => wants_retry_of(on, response.status().as_u16(), response.headers()),
+    }
+}
+
+fn wants_retry_of(on: &RetryOn, status: u16, headers: &HeaderMap) -> bool {
+    let grpc = |code: &str| headers.get("grpc-status").is_some_and(|value| value == code);
+    (on.any_5xx && status >= 500)
+        || (on.gateway_error && matches!(status, 502..=504))
+        || (on.retriable_4xx && status == 409)
+        || on.status_codes.contains(&status)
+        || (on.cancelled && grpc("1"))
+        || (on.unavailable && grpc("14"))
+}
+
+/// Uniform in [0, (2^n - 1) × base), at most ten times the base.
+fn backoff(exchange: &Exchange, cluster: &ClusterView, base: Duration, retry: u32) -> Duration {
+    let factor = (1_u32 << retry.min(5)) - 1;
+    let limit = (base * factor).min(base * 10).as_micros() as u64;
+    let request_id = exchange.trace.request_id.to_str().unwrap_or_default();
+    let draw = Draw { purpose: Purpose::Backoff, request_id, destination: &cluster.state.text, attempt: retry };
+    Duration::from_micros(exchange.worker.shared.dice.roll(draw) % limit.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_policy_retries_failed_connects_and_keeps_nothing() {
+        let on = RetryPolicy::default().on;
+        let connect = ProxyError::Connect { reason: "Connection refused".into(), timed_out: false };
+        assert!(connect.retryable(&on) && !keeps_request(&on, &HeaderMap::new()));
+        assert!(!wants_retry_of(&on, 503, &HeaderMap::new()));
+        for error in [ProxyError::Closed { sent: true }, ProxyError::PerTryTimeout, ProxyError::Overflow, ProxyError::NoHealthyUpstream] {
+            assert!(!error.retryable(&on), "{error}");
+        }
+    }
+
+    #[test]
+    fn each_condition_retries_its_own() {
+        let gateway = RetryOn { gateway_error: true, ..RetryOn::default() };
+        assert!(wants_retry_of(&gateway, 503, &HeaderMap::new()) && !wants_retry_of(&gateway, 500, &HeaderMap::new()));
+        assert!(ProxyError::PerTryTimeout.retryable(&gateway) && !ProxyError::Overflow.retryable(&gateway));
+        let codes = RetryOn { status_codes: vec![418], ..RetryOn::default() };
+        assert!(wants_retry_of(&codes, 418, &HeaderMap::new()) && !wants_retry_of(&codes, 503, &HeaderMap::new()));
+        let before = RetryOn { reset_before_request: true, ..RetryOn::default() };
+        assert!(ProxyError::Closed { sent: false }.retryable(&before) && !ProxyError::Closed { sent: true }.retryable(&before));
+    }
+}

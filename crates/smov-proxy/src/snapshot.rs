@@ -1,0 +1,274 @@
+//! Phase **pin**: the compiled snapshot. All work that depends on configuration alone is done here, once per snapshot, so that a request
+//! only looks things up: hosts in a hash map, clusters by slot, header operations with their values ready.
+//!
+//! What lasts longer than a snapshot (pools, ejections, counters) hangs on [`ClusterState`] and [`EndpointState`], which are carried over
+//! as long as the cluster and the endpoint stay.
+
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use smov_model::cluster::Protocol;
+use smov_model::names::{ClusterName, HostPattern, Hostname, Port};
+use smov_model::route::{RouteAction, RouteTable, VirtualHost};
+use smov_model::snapshot::Snapshot;
+use smov_model::split::{Split, Weight};
+use smov_model::workload::Workload;
+
+use crate::cluster::ClusterView;
+use crate::headers::Operations;
+use crate::names::{Names, PeerId, ServiceId};
+use crate::outbound::rewrite::RewritePlan;
+
+/// A snapshot as requests use it.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) snapshot: Arc<Snapshot>,
+    outbound: HashMap<u16, PortTable>,
+    ingress: HashMap<u16, PortTable>,
+    clusters: Vec<Option<Arc<ClusterView>>>,
+    tcp: HashMap<(Hostname, Port), Split<(ClusterName, usize)>>,
+    inbound: HashMap<u16, InboundView>,
+    peers_by_address: HashMap<IpAddr, PeerView>,
+    peers_by_id: HashMap<String, PeerView>,
+    protected: HashSet<SocketAddr>,
+}
+
+/// A port of the pod.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct InboundView {
+    pub(crate) protocol: Protocol,
+    pub(crate) service: ServiceId,
+}
+
+/// A known peer.
+#[derive(Debug, Clone)]
+pub(crate) struct PeerView {
+    pub(crate) id: PeerId,
+    pub(crate) workload: Arc<Workload>,
+}
+
+/// The virtual hosts of one port, by name.
+#[derive(Debug, Default)]
+struct PortTable {
+    exact: HashMap<Box<str>, Arc<HostView>>,
+    /// Longest suffix first.
+    suffixes: Vec<(HostPattern, Arc<HostView>)>,
+    any: Option<Arc<HostView>>,
+}
+
+/// One virtual host, compiled.
+#[derive(Debug)]
+pub(crate) struct HostView {
+    pub(crate) host: VirtualHost,
+    pub(crate) service: ServiceId,
+    pub(crate) plans: Vec<RulePlan>,
+    /// Headers that some rule looks at: what a record must keep to explain itself later.
+    pub(crate) headers_read: Vec<String>,
+}
+
+/// What one rule needs beyond the model's own words.
+#[derive(Debug)]
+pub(crate) struct RulePlan {
+    /// The arms of a forward; `None` for redirects and direct responses.
+    pub(crate) arms: Option<Split<Arm>>,
+    /// The route's own operations, for answers that no arm gives.
+    pub(crate) operations: Operations,
+    pub(crate) rewrite: Option<RewritePlan>,
+}
+
+/// One arm of a split.
+#[derive(Debug, Clone)]
+pub(crate) struct Arm {
+    pub(crate) cluster: ClusterName,
+    pub(crate) slot: usize,
+    pub(crate) service: ServiceId,
+    /// Route's and destination's operations in the order in which they count.
+    pub(crate) operations: Operations,
+}
+
+impl View {
+    /// Compiles a snapshot; what did not change is taken over from `before`.
+    pub(crate) fn compile(snapshot: Snapshot, before: Option<&Self>, names: &mut Names) -> Self {
+        let mut clusters: Vec<Option<Arc<ClusterView>>> = Vec::new();
+        for (name, cluster) in &snapshot.clusters {
+            let slot = names.slot(name);
+            if clusters.len() <= slot {
+                clusters.resize(slot + 1, None);
+            }
+            let known = before.and_then(|view| view.cluster(slot));
+            clusters[slot] = Some(ClusterView::compile(cluster, known, names));
+        }
+        let tables = |tables: &std::collections::BTreeMap<Port, RouteTable>, old: Option<&HashMap<u16, PortTable>>, names: &mut Names| {
+            tables
+                .iter()
+                .map(|(port, table)| {
+                    let known = old.and_then(|old| old.get(&port.number()));
+                    (port.number(), PortTable::compile(table, known, names))
+                })
+                .collect::<HashMap<_, _>>()
+        };
+        let outbound = tables(&snapshot.outbound, before.map(|view| &view.outbound), names);
+        let ingress = tables(&snapshot.ingress, before.map(|view| &view.ingress), names);
+        let tcp = snapshot.tcp.iter().filter_map(|route| {
+            let arms = route.split.arms().map(|(weight, cluster)| (weight, (cluster.clone(), names.slot(cluster)))).collect();
+            // The arms come from a valid split, so that the new one is valid as well.
+            Some(((route.host.clone(), route.port), Split::new(arms).ok()?))
+        });
+        let tcp = tcp.collect();
+        let inbound = snapshot.inbound.iter().map(|port| {
+            let service = port.service.as_ref().map_or(ServiceId::UNKNOWN, |service| names.service(service.as_str()));
+            (port.port.number(), InboundView { protocol: port.protocol, service })
+        });
+        let inbound = inbound.collect();
+        let peers_by_address: HashMap<_, _> = snapshot
+            .peers
+            .iter()
+            .map(|(address, workload)| (*address, PeerView { id: names.peer(workload), workload: workload.clone() }))
+            .collect();
+        let peers_by_id = peers_by_address.values().map(|peer| (peer_key(&peer.workload), peer.clone())).collect();
+        let protected = snapshot.protected.iter().copied().collect();
+        Self { snapshot: Arc::new(snapshot), outbound, ingress, clusters, tcp, inbound, peers_by_address, peers_by_id, protected }
+    }
+
+    /// The virtual host for an authority's host part at this port.
+    pub(crate) fn outbound_host(&self, port: u16, host: &str) -> Option<&Arc<HostView>> {
+        self.outbound.get(&port)?.find(host)
+    }
+
+    /// The same at a gateway's server port.
+    pub(crate) fn ingress_host(&self, port: u16, host: &str) -> Option<&Arc<HostView>> {
+        self.ingress.get(&port)?.find(host)
+    }
+
+    pub(crate) fn cluster(&self, slot: usize) -> Option<&Arc<ClusterView>> {
+        self.clusters.get(slot)?.as_ref()
+    }
+
+    pub(crate) fn clusters(&self) -> impl Iterator<Item = &Arc<ClusterView>> {
+        self.clusters.iter().flatten()
+    }
+
+    pub(crate) fn tcp(&self, host: &Hostname, port: Port) -> Option<&Split<(ClusterName, usize)>> {
+        self.tcp.get(&(host.clone(), port))
+    }
+
+    pub(crate) fn inbound(&self, port: u16) -> Option<InboundView> {
+        self.inbound.get(&port).copied()
+    }
+
+    /// The peer that a sidecar named in `x-envoy-peer-metadata-id`, else the one at that address.
+    pub(crate) fn peer(&self, metadata_id: Option<&str>, address: IpAddr) -> Option<&PeerView> {
+        // sidecar~<ip>~<pod>.<namespace>~<domain>
+        let named = metadata_id.and_then(|id| id.split('~').nth(2)).and_then(|key| self.peers_by_id.get(key));
+        named.or_else(|| self.peers_by_address.get(&address))
+    }
+
+    pub(crate) fn is_peer_address(&self, address: IpAddr) -> bool {
+        self.peers_by_address.contains_key(&address)
+    }
+
+    pub(crate) fn is_protected(&self, address: SocketAddr) -> bool {
+        self.protected.contains(&address)
+    }
+}
+
+fn peer_key(workload: &Workload) -> String {
+    format!("{}.{}", workload.pod, workload.namespace)
+}
+
+impl PortTable {
+    fn compile(table: &RouteTable, before: Option<&Self>, names: &mut Names) -> Self {
+        let mut compiled = Self::default();
+        for host in &table.hosts {
+            // An equal host keeps its compiled form, so that records of many snapshots share one.
+            let known = host.domains.first().and_then(|domain| before?.known(domain)).filter(|known| known.host == *host);
+            let view = known.cloned().unwrap_or_else(|| Arc::new(HostView::compile(host, names)));
+            for domain in &host.domains {
+                match domain {
+                    HostPattern::Exact(name) => {
+                        compiled.exact.entry(name.as_str().into()).or_insert_with(|| view.clone());
+                    }
+                    HostPattern::Suffix(_) => compiled.suffixes.push((domain.clone(), view.clone())),
+                    HostPattern::Any => {
+                        compiled.any.get_or_insert_with(|| view.clone());
+                    }
+                }
+            }
+        }
+        compiled.suffixes.sort_by_key(|(pattern, _)| std::cmp::Reverse(suffix_length(pattern)));
+        compiled
+    }
+
+    fn known(&self, domain: &HostPattern) -> Option<&Arc<HostView>> {
+        match domain {
+            HostPattern::Exact(name) => self.exact.get(name.as_str()),
+            HostPattern::Suffix(_) => self.suffixes.iter().find(|(pattern, _)| pattern == domain).map(|(_, view)| view),
+            HostPattern::Any => self.any.as_ref(),
+        }
+    }
+
+    /// As `RouteTable::host`: exact, then the longest wildcard, then `*`.
+    fn find(&self, host: &str) -> Option<&Arc<HostView>> {
+        let lower;
+        let host = if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            lower = host.to_ascii_lowercase();
+            lower.as_str()
+        } else {
+            host
+        };
+        self.exact
+            .get(host)
+            .or_else(|| self.suffixes.iter().find(|(pattern, _)| pattern.covers(host)).map(|(_, view)| view))
+            .or(self.any.as_ref())
+    }
+}
+
+fn suffix_length(pattern: &HostPattern) -> usize {
+    match pattern {
+        HostPattern::Suffix(suffix) => suffix.as_str().len(),
+        HostPattern::Exact(_) | HostPattern::Any => 0,
+    }
+}
+
+impl HostView {
+    fn compile(host: &VirtualHost, names: &mut Names) -> Self {
+        let service = host.service.as_ref().map_or(ServiceId::UNKNOWN, |service| names.service(service.as_str()));
+        let plans = host
+            .rules
+            .iter()
+            .map(|rule| {
+                let route = &rule.policy.headers;
+                let arms = match &rule.action {
+                    RouteAction::Forward(split) => {
+                        let single = split.is_single();
+                        let arms: Vec<(Weight, Arm)> = split
+                            .arms()
+                            .map(|(weight, destination)| {
+                                // One destination: the route's operations first; several: the route's last, so that its `set` wins.
+                                let (first, last) = if single { (route, &destination.headers) } else { (&destination.headers, route) };
+                                let arm = Arm {
+                                    cluster: destination.cluster.clone(),
+                                    slot: names.slot(&destination.cluster),
+                                    service: names.service(destination.cluster.host.as_str()),
+                                    operations: Operations::compile(&[first, last]),
+                                };
+                                (weight, arm)
+                            })
+                            .collect();
+                        Split::new(arms).ok()
+                    }
+                    RouteAction::Redirect(_) | RouteAction::DirectResponse(_) => None,
+                };
+                let rewrite = rule.policy.rewrite.as_ref().map(RewritePlan::compile);
+                RulePlan { arms, operations: Operations::compile(&[route]), rewrite }
+            })
+            .collect();
+        let entries = || host.rules.iter().flat_map(|rule| &rule.matches);
+        let mut headers_read: Vec<String> =
+            entries().flat_map(|entry| entry.headers.iter().chain(&entry.without_headers)).map(|(name, _)| name.clone()).collect();
+        headers_read.sort_unstable();
+        headers_read.dedup();
+        Self { host: host.clone(), service, plans, headers_read }
+    }
+}

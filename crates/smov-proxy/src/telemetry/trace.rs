@@ -1,0 +1,345 @@
+//! The trace of one request: what is cheap to note while it runs. The full record, with the reasons of skipped rules, is worked out when
+//! somebody asks.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+use smov_model::dice::Purpose;
+use smov_model::flag::Flags;
+use smov_model::names::SubsetName;
+use smov_model::record::{Attempt, Direction, DrawTaken, Peer, Phase, Record, Row, RuleTaken, SkippedRule};
+use smov_model::route::{RequestHead, explain_match};
+use smov_model::snapshot::SnapshotVersion;
+use smov_model::workload::Workload;
+
+use crate::cluster::EndpointState;
+use crate::names::{PeerId, ServiceId};
+use crate::snapshot::{Arm, HostView};
+use crate::worker::Downstream;
+
+/// How many phases there are.
+pub(crate) const PHASES: [Phase; 13] = [
+    Phase::Accept,
+    Phase::Pin,
+    Phase::Peer,
+    Phase::Authorize,
+    Phase::Forward,
+    Phase::Route,
+    Phase::Split,
+    Phase::Fault,
+    Phase::Attempt,
+    Phase::Limit,
+    Phase::Balance,
+    Phase::Connect,
+    Phase::Observe,
+];
+
+/// Notes on one request. All times in microseconds from its start, except `started`.
+#[derive(Debug, Clone)]
+pub(crate) struct Trace {
+    pub(crate) direction: Direction,
+    pub(crate) started: u64,
+    pub(crate) request_id: HeaderValue,
+    pub(crate) method: Method,
+    pub(crate) authority: HeaderValue,
+    /// Normalised.
+    pub(crate) path: PathAndQuery,
+    pub(crate) version: Option<SnapshotVersion>,
+    pub(crate) host: Option<Arc<HostView>>,
+    /// Index of the rule and of its match entry.
+    pub(crate) rule: Option<(usize, usize)>,
+    /// Index of the split's arm.
+    pub(crate) arm: Option<usize>,
+    /// Values of the headers that the host's rules look at.
+    pub(crate) headers: Vec<(usize, HeaderValue)>,
+    pub(crate) draws: Vec<DrawNote>,
+    pub(crate) attempts: Vec<AttemptNote>,
+    pub(crate) injected_delay: u32,
+    pub(crate) service: ServiceId,
+    pub(crate) peer: PeerId,
+    pub(crate) peer_workload: Option<Arc<Workload>>,
+    pub(crate) status: u16,
+    pub(crate) flags: Flags,
+    pub(crate) details: &'static str,
+    /// Until response headers.
+    pub(crate) duration: u32,
+    /// Until the end of the body.
+    pub(crate) total: u32,
+    pub(crate) request_head: u64,
+    pub(crate) request_body: u64,
+    pub(crate) response_head: u64,
+    pub(crate) response_body: u64,
+    pub(crate) marks: [u32; PHASES.len()],
+    pub(crate) log: Option<Box<LogFields>>,
+}
+
+/// What only the access log wants.
+#[derive(Debug, Clone)]
+pub(crate) struct LogFields {
+    pub(crate) protocol: Version,
+    pub(crate) path: PathAndQuery,
+    pub(crate) user_agent: Option<HeaderValue>,
+    pub(crate) forwarded_for: Option<HeaderValue>,
+    pub(crate) downstream_local: SocketAddr,
+    pub(crate) downstream_remote: SocketAddr,
+    pub(crate) upstream_host: Option<String>,
+    pub(crate) upstream_cluster: String,
+}
+
+/// One roll.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DrawNote {
+    pub(crate) purpose: Purpose,
+    pub(crate) position: u32,
+    pub(crate) total: u32,
+    pub(crate) range: (u32, u32),
+    pub(crate) meaning: Meaning,
+}
+
+/// What a roll decided.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Meaning {
+    Arm,
+    Hit,
+    Pass,
+    /// A candidate of this attempt.
+    Attempt(usize),
+}
+
+/// One try.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct AttemptNote {
+    pub(crate) endpoint: Option<Arc<EndpointState>>,
+    pub(crate) status: u16,
+    pub(crate) flags: Flags,
+    pub(crate) reason: Option<String>,
+    pub(crate) started: u32,
+    pub(crate) duration: u32,
+    pub(crate) ejected: Vec<SocketAddr>,
+}
+
+impl LogFields {
+    pub(crate) fn of(downstream: &Downstream, parts: &Parts) -> Self {
+        Self {
+            protocol: parts.version,
+            path: parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")),
+            user_agent: parts.headers.get(http::header::USER_AGENT).cloned(),
+            forwarded_for: parts.headers.get(crate::headers::FORWARDED_FOR).cloned(),
+            downstream_local: downstream.local,
+            downstream_remote: downstream.remote,
+            upstream_host: None,
+            upstream_cluster: "-".to_owned(),
+        }
+    }
+}
+
+impl Default for Trace {
+    fn default() -> Self {
+        Self {
+            direction: Direction::Outbound,
+            started: 0,
+            request_id: HeaderValue::from_static(""),
+            method: Method::GET,
+            authority: HeaderValue::from_static(""),
+            path: PathAndQuery::from_static("/"),
+            version: None,
+            host: None,
+            rule: None,
+            arm: None,
+            headers: Vec::new(),
+            draws: Vec::new(),
+            attempts: Vec::new(),
+            injected_delay: 0,
+            service: ServiceId::UNKNOWN,
+            peer: PeerId::UNKNOWN,
+            peer_workload: None,
+            status: 0,
+            flags: Flags::NONE,
+            details: "via_upstream",
+            duration: 0,
+            total: 0,
+            request_head: 0,
+            request_body: 0,
+            response_head: 0,
+            response_body: 0,
+            marks: [u32::MAX; PHASES.len()],
+            log: None,
+        }
+    }
+}
+
+impl Trace {
+    pub(crate) fn new(direction: Direction, parts: &Parts, request_id: HeaderValue, started: u64) -> Self {
+        Self {
+            direction,
+            started,
+            request_id,
+            method: parts.method.clone(),
+            authority: parts.headers.get(http::header::HOST).cloned().unwrap_or_else(|| HeaderValue::from_static("")),
+            path: parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")),
+            ..Self::default()
+        }
+    }
+
+    /// Notes when a phase first began.
+    pub(crate) fn mark(&mut self, phase: Phase, at: u32) {
+        let mark = &mut self.marks[phase as usize];
+        *mark = (*mark).min(at);
+    }
+
+    /// Keeps the values of the headers that the host's rules look at.
+    pub(crate) fn keep_headers(&mut self, host: &Arc<HostView>, headers: &HeaderMap) {
+        for (index, name) in host.headers_read.iter().enumerate() {
+            self.headers.extend(headers.get_all(name).iter().map(|value| (index, value.clone())));
+        }
+        self.host = Some(host.clone());
+    }
+
+    fn arm(&self) -> Option<&Arm> {
+        let (rule, _) = self.rule?;
+        let arms = self.host.as_ref()?.plans.get(rule)?.arms.as_ref()?;
+        arms.arms().nth(self.arm?).map(|(_, arm)| arm)
+    }
+
+    fn kept_headers(&self, host: &HostView) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (index, value) in &self.headers {
+            if let Ok(name) = host.headers_read[*index].parse::<HeaderName>() {
+                headers.append(name, value.clone());
+            }
+        }
+        headers
+    }
+
+    /// Why the rules before the one taken did not take the request, by the same function that decided.
+    fn skipped(&self) -> Vec<SkippedRule> {
+        let Some(host) = &self.host else { return Vec::new() };
+        let headers = self.kept_headers(host);
+        let head = RequestHead {
+            method: self.method.as_str(),
+            scheme: "http",
+            authority: self.authority.to_str().unwrap_or_default(),
+            path: self.path.path(),
+            query: self.path.query(),
+            headers: &headers,
+        };
+        let looked_at = self.rule.map_or(host.host.rules.len(), |(index, _)| index);
+        let rules = host.host.rules.iter().enumerate().take(looked_at);
+        rules
+            .map(|(index, rule)| SkippedRule {
+                index,
+                origin: rule.origin.clone(),
+                mismatches: rule.matches.iter().filter_map(|entry| explain_match(entry, &head)).collect(),
+            })
+            .collect()
+    }
+
+    /// The full record.
+    pub(crate) fn record(&self, proxy: &str) -> Record {
+        let taken = self
+            .rule
+            .zip(self.host.as_ref())
+            .and_then(|((index, entry), host)| Some(RuleTaken { index, entry, origin: host.host.rules.get(index)?.origin.clone() }));
+        Record {
+            request_id: text(&self.request_id),
+            proxy: proxy.to_owned(),
+            direction: self.direction,
+            started: self.started,
+            method: self.method.to_string(),
+            authority: text(&self.authority),
+            path: self.path.path().to_owned(),
+            snapshot: self.version.unwrap_or(SnapshotVersion { epoch: 0, number: 0 }),
+            virtual_host: self.host.as_ref().map(|host| host.host.name.clone()),
+            rule: taken,
+            skipped: self.skipped(),
+            draws: self.draws.iter().map(|draw| self.draw(draw)).collect(),
+            cluster: self.arm().map(|arm| arm.cluster.clone()),
+            attempts: self.attempts.iter().map(AttemptNote::attempt).collect(),
+            injected_delay: u64::from(self.injected_delay),
+            peer: self.peer_workload.as_ref().map(|workload| Peer {
+                pod: workload.pod.clone(),
+                workload: workload.name.clone(),
+                kube_cluster: workload.cluster.to_string(),
+            }),
+            status: self.status,
+            flags: self.flags,
+            duration: u64::from(self.duration),
+            phases: PHASES
+                .iter()
+                .map(|phase| (*phase, self.marks[*phase as usize]))
+                .filter(|(_, at)| *at != u32::MAX)
+                .map(|(phase, at)| (phase, u64::from(at)))
+                .collect(),
+        }
+    }
+
+    fn draw(&self, draw: &DrawNote) -> DrawTaken {
+        let outcome = match draw.meaning {
+            Meaning::Arm => self.subset().unwrap_or("all").to_owned(),
+            Meaning::Hit if draw.purpose == Purpose::FaultDelay => "delay".to_owned(),
+            Meaning::Hit => "abort".to_owned(),
+            Meaning::Pass => "pass".to_owned(),
+            Meaning::Attempt(index) => {
+                let endpoint = self.attempts.get(index).and_then(|attempt| attempt.endpoint.as_ref());
+                endpoint.map_or_else(String::new, |endpoint| endpoint.workload.pod.clone())
+            }
+        };
+        DrawTaken { purpose: draw.purpose, position: draw.position, total: draw.total, range: draw.range, outcome }
+    }
+
+    fn subset(&self) -> Option<&str> {
+        self.arm().and_then(|arm| arm.cluster.subset.as_ref()).map(SubsetName::as_str)
+    }
+
+    /// One line for the page.
+    pub(crate) fn row(&self, proxy: &str, workload: &str, service: &str) -> Row {
+        let rule = self.rule.zip(self.host.as_ref()).and_then(|((index, _), host)| host.host.rules.get(index));
+        // The peer of an inbound request is its caller; only a callee answers.
+        let answerer = self.peer_workload.as_ref().filter(|_| self.direction != Direction::Inbound);
+        Row {
+            request_id: text(&self.request_id),
+            proxy: proxy.to_owned(),
+            workload: workload.to_owned(),
+            direction: self.direction,
+            started: self.started,
+            service: short(service).to_owned(),
+            rule: rule.map_or_else(String::new, |rule| format!("{} {}", rule.origin.resource.name, rule.origin.path).trim_end().to_owned()),
+            subset: self.subset().unwrap_or_default().to_owned(),
+            pod: answerer.map_or_else(String::new, |workload| workload.pod.clone()),
+            kube_cluster: answerer.map_or_else(String::new, |workload| workload.cluster.to_string()),
+            status: self.status,
+            flags: self.flags.to_string(),
+            attempts: self.attempts.len() as u32,
+            injected_delay: u64::from(self.injected_delay),
+            duration: u64::from(self.duration),
+        }
+    }
+}
+
+impl AttemptNote {
+    fn attempt(&self) -> Attempt {
+        Attempt {
+            endpoint: self.endpoint.as_ref().map(|endpoint| endpoint.address),
+            pod: self.endpoint.as_ref().map(|endpoint| endpoint.workload.pod.clone()),
+            kube_cluster: self.endpoint.as_ref().map(|endpoint| endpoint.workload.cluster.to_string()),
+            status: self.status,
+            flags: self.flags,
+            reason: self.reason.clone(),
+            started: u64::from(self.started),
+            duration: u64::from(self.duration),
+            ejected: self.ejected.clone(),
+        }
+    }
+}
+
+/// The first label of a host name.
+pub(crate) fn short(host: &str) -> &str {
+    host.split('.').next().unwrap_or(host)
+}
+
+fn text(value: &HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
+}

@@ -1,0 +1,259 @@
+//! What all workers share, and what each has for itself.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwapOption;
+use http::HeaderValue;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use smov_model::dice::Dice;
+use smov_model::record::{Record, Row};
+use smov_model::snapshot::Snapshot;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::config::{AppAddress, ProxyConfig};
+use crate::names::{Names, PeerLabels, ServiceId};
+use crate::pool::Pool;
+use crate::snapshot::View;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::prometheus::Scrape;
+use crate::telemetry::trace::Trace;
+use crate::telemetry::{Ledger, report};
+
+/// What all workers of a proxy share.
+pub(crate) struct Shared {
+    pub(crate) config: ProxyConfig,
+    pub(crate) dice: Arc<dyn Dice>,
+    view: ArcSwapOption<View>,
+    /// Counts snapshots; workers prune their pools when it moves.
+    changed: watch::Sender<u64>,
+    /// Guards the names given so far; taken to compile a snapshot and to render, never on a request's path.
+    names: Mutex<Names>,
+    /// One per worker; each guards what that worker has counted.
+    ledgers: Vec<Mutex<Ledger>>,
+    started: Instant,
+    started_micros: u64,
+    /// Number of the next request id that a seed decides.
+    next_id: AtomicU64,
+    /// `x-envoy-peer-metadata-id` of this proxy.
+    pub(crate) metadata_id: HeaderValue,
+    pub(crate) draining: AtomicBool,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("pod", &self.config.pod.name).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(config: ProxyConfig, dice: Arc<dyn Dice>) -> Self {
+        let seed = |worker: usize| config.seed.map_or_else(SmallRng::from_os_rng, |seed| SmallRng::seed_from_u64(seed ^ worker as u64));
+        let ledgers = (0..config.concurrency).map(|worker| Mutex::new(Ledger::new(seed(worker)))).collect();
+        let pod = &config.pod;
+        let id = format!("sidecar~{}~{}.{}~{}.svc.cluster.local", pod.address, pod.name, pod.namespace, pod.namespace);
+        Self {
+            metadata_id: id.parse().unwrap_or_else(|_| HeaderValue::from_static("sidecar~unknown")),
+            ledgers,
+            dice,
+            view: ArcSwapOption::empty(),
+            changed: watch::Sender::new(0),
+            names: Mutex::default(),
+            started: Instant::now(),
+            started_micros: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64),
+            next_id: AtomicU64::new(0),
+            draining: AtomicBool::new(false),
+            config,
+        }
+    }
+
+    /// Phase **pin**: the snapshot that a request keeps to its end.
+    pub(crate) fn pin(&self) -> Option<Arc<View>> {
+        self.view.load_full()
+    }
+
+    /// Swaps in a snapshot: the next request runs on it.
+    pub(crate) fn publish(&self, snapshot: Snapshot) {
+        let before = self.pin();
+        let view = View::compile(snapshot, before.as_deref(), &mut self.names());
+        self.view.store(Some(Arc::new(view)));
+        self.changed.send_modify(|count| *count += 1);
+    }
+
+    /// Hears of every new snapshot.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Waits for the first snapshot.
+    pub(crate) async fn first_view(&self) -> Option<Arc<View>> {
+        let mut changes = self.changes();
+        let _ = changes.wait_for(|count| *count > 0).await;
+        self.pin()
+    }
+
+    fn names(&self) -> MutexGuard<'_, Names> {
+        self.names.lock().expect("no panic while names are held")
+    }
+
+    /// The number of a service, for a connection's counters.
+    pub(crate) fn service(&self, host: &str) -> ServiceId {
+        self.names().service(host)
+    }
+
+    fn ledger(&self, worker: usize) -> MutexGuard<'_, Ledger> {
+        self.ledgers[worker].lock().expect("no panic while a ledger is held")
+    }
+
+    /// Microseconds since 1970, by a clock that never jumps.
+    pub(crate) fn clock_micros(&self) -> u64 {
+        self.started_micros + self.started.elapsed().as_micros() as u64
+    }
+
+    /// Time since the proxy's start, for outlier detection.
+    pub(crate) fn age(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn own_labels(&self) -> PeerLabels {
+        match self.pin() {
+            Some(view) => PeerLabels::of(&view.snapshot.proxy),
+            None => PeerLabels { cluster: self.config.pod.cluster.to_string(), ..PeerLabels::unknown() },
+        }
+    }
+
+    fn merged(&self) -> Metrics {
+        let mut merged = Metrics::default();
+        for worker in 0..self.ledgers.len() {
+            merged.merge(&self.ledger(worker).metrics);
+        }
+        merged
+    }
+
+    /// The Prometheus page.
+    pub(crate) fn scrape(&self) -> String {
+        let (metrics, own, view) = (self.merged(), self.own_labels(), self.pin());
+        Scrape { metrics: &metrics, names: &self.names(), own: &own, view: view.as_deref() }.render()
+    }
+
+    /// Cumulative edges, and the rows since the last call with the number of requests that they stand for.
+    pub(crate) fn report(&self) -> (Vec<smov_model::record::EdgeCount>, Vec<Row>, u64) {
+        let (metrics, own) = (self.merged(), self.own_labels());
+        let mut rows = Vec::new();
+        let mut seen = 0;
+        for worker in 0..self.ledgers.len() {
+            let (more, count) = self.ledger(worker).take_rows();
+            rows.extend(more);
+            seen += count;
+        }
+        let names = self.names();
+        let rows = rows.iter().map(|trace| report::row(trace, &names, &self.config.pod.name, &own)).collect();
+        (report::edges(&metrics, &names, &own), rows, seen)
+    }
+
+    /// The remembered records of a request id, oldest first.
+    pub(crate) fn records(&self, request_id: &str) -> Vec<Record> {
+        let traces = (0..self.ledgers.len()).flat_map(|worker| self.ledger(worker).find(request_id));
+        let mut records: Vec<Record> = traces.map(|trace| trace.record(&self.config.pod.name)).collect();
+        records.sort_by_key(|record| record.started);
+        records
+    }
+
+    /// Writes what is in the access logs.
+    pub(crate) fn flush_logs(&self) {
+        for worker in 0..self.ledgers.len() {
+            let log = self.ledger(worker).take_log();
+            write_log(&log);
+        }
+    }
+}
+
+fn write_log(log: &[u8]) {
+    use std::io::Write;
+    if !log.is_empty() {
+        let mut out = std::io::stdout().lock();
+        // Nobody reads any more: the log is what we can do without.
+        let _ = out.write_all(log).and_then(|()| out.flush());
+    }
+}
+
+/// Who is connected, where.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Downstream {
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
+}
+
+/// One worker thread's own things.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) shared: Arc<Shared>,
+    index: usize,
+    pub(crate) pool: Pool,
+    random: RefCell<SmallRng>,
+    apps: HashMap<u16, Rc<App>>,
+}
+
+/// The app behind one port of the pod.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) port: u16,
+    pub(crate) address: AppAddress,
+}
+
+impl App {
+    /// Its key in the pool; endpoints count up from 1, apps down from the top.
+    pub(crate) fn pool_key(&self) -> u64 {
+        u64::MAX - u64::from(self.port)
+    }
+}
+
+impl Worker {
+    /// `inbound` are the ports as bound, with their apps.
+    pub(crate) fn new(shared: Arc<Shared>, index: usize, inbound: &[(u16, AppAddress)]) -> Rc<Self> {
+        let apps = inbound.iter().map(|(port, address)| (*port, Rc::new(App { port: *port, address: address.clone() }))).collect();
+        Rc::new(Self { shared, index, pool: Pool::default(), random: RefCell::new(SmallRng::from_os_rng()), apps })
+    }
+
+    pub(crate) fn app(&self, port: u16) -> Option<&Rc<App>> {
+        self.apps.get(&port)
+    }
+
+    /// Is this a key of the pool that belongs to an app?
+    pub(crate) fn is_app_key(&self, key: u64) -> bool {
+        self.apps.values().any(|app| app.pool_key() == key)
+    }
+
+    /// Books a finished request.
+    pub(crate) fn observe(&self, trace: Trace) {
+        let log = self.shared.ledger(self.index).book(trace);
+        if let Some(log) = log {
+            write_log(&log);
+        }
+    }
+
+    /// Changes the counters of this worker.
+    pub(crate) fn count(&self, change: impl FnOnce(&mut Metrics)) {
+        change(&mut self.shared.ledger(self.index).metrics);
+    }
+
+    /// A new request id: random, or the next of the seed's sequence.
+    pub(crate) fn request_id(&self) -> HeaderValue {
+        let bytes: [u8; 16] = match self.shared.config.seed {
+            None => self.random.borrow_mut().random(),
+            Some(seed) => {
+                let number = self.shared.next_id.fetch_add(1, Relaxed);
+                SmallRng::seed_from_u64(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ number).random()
+            }
+        };
+        let id = uuid::Builder::from_random_bytes(bytes).into_uuid();
+        HeaderValue::from_str(id.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer())).expect("a uuid is visible ASCII")
+    }
+}

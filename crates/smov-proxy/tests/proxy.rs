@@ -1,0 +1,21 @@
+//! Proxies in one process, with real sockets and real bytes.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+#[path = "support/mesh.rs"]
+mod support;
+
+#[path = "proxy/books.rs"]
+mod books;
+#[path = "proxy/control.rs"]
+mod control;
+#[path = "proxy/framing.rs"]
+mod framing;
+#[path = "proxy/refusals.rs"]
+mod refusals;
+#[path = "proxy/resilience.rs"]
+mod resilience;
+#[path = "proxy/routing.rs"]
+mod routing;
+#[path = "proxy/tcp.rs"]
+mod tcp;

@@ -1,0 +1,268 @@
+//! The command line: what `smov --help` says is the truth.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A service mesh you can watch: two clusters, an Istio-compatible mesh and a theatre, from one binary.
+/// 눈으로 보는 서비스 메시: 클러스터 두 개, Istio 호환 메시, 극장 예매 서비스를 실행 파일 하나로 띄웁니다.
+#[derive(Debug, Parser)]
+#[command(name = "smov", version, propagate_version = true, max_term_width = 110, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples · 예:
+  smov up                                  start everything · 전부 시작 (Ctrl-C로 종료)
+  smov status                              what runs · 실행 상태
+  eval \"$(smov env)\"                       kubectl and smov for this shell · 이 셸에서 kubectl과 smov 쓰기
+  kubectl --context ctx1 get pods -n theater-msa
+  smov load --rate 200 --duration 10s      traffic with figures · 트래픽 보내고 수치 보기
+  smov reset                               back to the baseline · 처음 설정으로
+
+Exit codes · 종료 코드: 0 ok · 1 check not passed · 2 usage or configuration · 3 mesh not reachable";
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// Folder with all state · 상태를 두는 폴더
+    #[arg(long, global = true, value_name = "DIR", env = "SMOV_STATE_DIR", default_value = ".smov")]
+    pub(crate) state_dir: PathBuf,
+    /// Language of messages; by default from LANG · 메시지 언어
+    #[arg(long, global = true, value_enum, env = "SMOV_LANG")]
+    pub(crate) lang: Option<LangChoice>,
+    /// Form of the output, for scripts · 출력 형식
+    #[arg(long, short = 'o', global = true, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+}
+
+/// `--lang`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LangChoice {
+    /// 한국어
+    Ko,
+    /// English
+    En,
+}
+
+/// `--output`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start both clusters, the mesh and the theatre · 클러스터, 메시, 극장을 시작
+    Up(Up),
+    /// Stop a running `smov up` · 실행 중인 `smov up`을 종료
+    Down,
+    /// What runs, and how well · 실행 상태
+    Status,
+    /// Where the kubeconfig is, or the kubeconfig itself · kubeconfig 위치 또는 내용
+    Kubeconfig {
+        /// Print the file instead of its path · 경로 대신 내용을 출력
+        #[arg(long)]
+        raw: bool,
+    },
+    /// Shell lines that set PATH and KUBECONFIG: eval "$(smov env)" · PATH와 KUBECONFIG 설정
+    Env,
+    /// List objects as kubectl does, without kubectl · kubectl 없이 리소스 보기
+    Get(Get),
+    /// Apply YAML as kubectl does, without kubectl · kubectl 없이 YAML 적용
+    Apply(Apply),
+    /// Put traffic rules back to the baseline of k8s/ · 트래픽 규칙을 처음 설정으로
+    Reset,
+    /// Check this machine, with a fix for each finding · 이 컴퓨터를 점검하고 해결 방법을 안내
+    Doctor {
+        /// Port of the page to check · 점검할 포트
+        #[arg(long, default_value_t = 8080)]
+        port: u16,
+    },
+    /// Send traffic at a rate and show percentiles and the split · 일정한 속도로 트래픽을 보내고 수치를 보기
+    Load(Load),
+    /// Shell completions · 셸 자동 완성
+    Completions {
+        /// Which shell · 셸 종류
+        shell: clap_complete::Shell,
+    },
+    /// What an app pod runs (used by the kubelet) · 앱 파드가 실행하는 명령
+    App {
+        /// Which app.
+        #[arg(value_enum)]
+        app: AppName,
+    },
+    /// What a sidecar or gateway pod runs (used by the kubelet) · 사이드카와 게이트웨이 파드가 실행하는 명령
+    Proxy {
+        /// Run as an ingress gateway.
+        #[arg(long)]
+        gateway: bool,
+    },
+    /// What an istiod pod runs (used by the kubelet) · istiod 파드가 실행하는 명령
+    Control,
+    /// Runs a program that dies with its parent (used by the kubelet)
+    #[command(hide = true)]
+    Shim {
+        /// The parent that must still be there.
+        #[arg(long)]
+        parent: u32,
+        /// Program and arguments.
+        #[arg(last = true, required = true)]
+        command: Vec<std::ffi::OsString>,
+    },
+}
+
+/// `smov app …`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AppName {
+    /// The user service.
+    User,
+    /// The movie service.
+    Movie,
+    /// The booking service.
+    Booking,
+    /// The API gateway with the page.
+    Gateway,
+}
+
+/// The operator door's port, unless it is taken or another is asked for.
+pub(crate) const OPERATOR_PORT: u16 = 8088;
+
+/// `smov up`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples · 예:
+  smov up                      http://localhost:8080
+  smov up --port 9000          another port · 다른 포트
+  smov up --seed 42            every draw repeatable · 추첨을 그대로 재현
+  smov up --store sqlite       without redis · redis 없이
+  smov up --manifests my-k8s   own manifests · 직접 쓴 매니페스트")]
+pub(crate) struct Up {
+    /// Port of the page and the ingress gateway · 페이지와 인그레스 게이트웨이의 포트
+    #[arg(long, default_value_t = 8080, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: u16,
+    /// Address to listen on; only loopback addresses for now · 수신 주소 (루프백만)
+    #[arg(long, default_value = "127.0.0.1")]
+    pub(crate) listen: IpAddr,
+    /// Port of the operator door; 0 = any free one · 운영자 문의 포트
+    #[arg(long, default_value_t = OPERATOR_PORT)]
+    pub(crate) operator_port: u16,
+    /// auto, sqlite, redis, or redis://HOST:PORT · 저장소
+    #[arg(long, default_value = "auto")]
+    pub(crate) store: String,
+    /// Folder with manifests instead of the built-in k8s/ · 내장 k8s/ 대신 쓸 매니페스트 폴더
+    #[arg(long, value_name = "DIR")]
+    pub(crate) manifests: Option<PathBuf>,
+    /// Seed of all dice, so that a run can be repeated · 추첨 시드
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Folder with page files to serve instead of the built-in ones · 내장 페이지 대신 쓸 폴더
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub(crate) ui_dir: Option<PathBuf>,
+}
+
+/// `smov get`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Get {
+    /// Resource: pods, deploy, vs, dr … · 리소스
+    pub(crate) resource: String,
+    /// Name; without it, all · 이름
+    pub(crate) name: Option<String>,
+    /// Cluster; without it, both · 클러스터
+    #[arg(long)]
+    pub(crate) context: Option<String>,
+    /// Namespace · 네임스페이스
+    #[arg(long, short = 'n', default_value = "theater-msa")]
+    pub(crate) namespace: String,
+    /// All namespaces · 모든 네임스페이스
+    #[arg(long, short = 'A')]
+    pub(crate) all_namespaces: bool,
+}
+
+/// `smov apply`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Apply {
+    /// Files or folders; `-` is standard input · 파일이나 폴더, `-`는 표준 입력
+    #[arg(long, short = 'f', required = true)]
+    pub(crate) filename: Vec<PathBuf>,
+    /// Cluster; without it, both · 클러스터
+    #[arg(long)]
+    pub(crate) context: Option<String>,
+    /// Namespace of objects that name none · 네임스페이스가 없는 객체의 네임스페이스
+    #[arg(long, short = 'n', default_value = "theater-msa")]
+    pub(crate) namespace: String,
+    /// Only check · 확인만
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// `smov load`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Load {
+    /// Requests per second, kept whatever the answers do (open loop) · 초당 요청 수
+    #[arg(long, default_value_t = 20.0)]
+    pub(crate) rate: f64,
+    /// How long: 10s, 2m · 시간
+    #[arg(long, default_value = "10s", value_parser = parse_duration)]
+    pub(crate) duration: std::time::Duration,
+    /// How many requests instead of how long · 시간 대신 요청 수
+    #[arg(long)]
+    pub(crate) requests: Option<u64>,
+    /// Shares of the services · 서비스별 비율
+    #[arg(long, default_value = "user=1,movie=1,booking=1")]
+    pub(crate) mix: String,
+    /// Send `x-canary: true` · 카나리 헤더를 붙임
+    #[arg(long)]
+    pub(crate) canary: bool,
+    /// Where to; by default the running mesh's ingress · 보낼 주소
+    #[arg(long)]
+    pub(crate) url: Option<String>,
+    /// Request ids as a function of this seed · 요청 id 시드
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Give up on an answer after this long · 응답을 기다리는 최대 시간
+    #[arg(long, default_value = "10s", value_parser = parse_duration)]
+    pub(crate) timeout: std::time::Duration,
+}
+
+/// `250ms`, `10s`, `2m`, `1h`.
+fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
+    let split = text.find(|character: char| character.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: f64 = number.parse().map_err(|_| format!("`{text}` is not a duration such as 250ms, 10s or 2m"))?;
+    let seconds = match unit {
+        "ms" => number / 1000.0,
+        "s" | "" => number,
+        "m" => number * 60.0,
+        "h" => number * 3600.0,
+        _ => return Err(format!("`{unit}` is not a unit; use ms, s, m or h")),
+    };
+    std::time::Duration::try_from_secs_f64(seconds).map_err(|_| format!("`{text}` is out of range"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(parse_duration("250ms"), Ok(std::time::Duration::from_millis(250)));
+        assert_eq!(parse_duration("2m"), Ok(std::time::Duration::from_secs(120)));
+        assert!(parse_duration("10 parsecs").is_err());
+        assert!(parse_duration("-1s").is_err());
+    }
+}

@@ -1,0 +1,411 @@
+//! Feeds a console from API servers: pods of every cluster, and the split that each cluster's rules really configure.
+//!
+//! The same list-and-watch as the control plane's and the same pure functions over the same [`World`]: the page and the mesh cannot read a
+//! rule differently.
+
+use std::path::Path;
+use std::time::Duration;
+
+use smov_console::view::split::{Canary, Configured, Intervention, InterventionKind, OtherCopy, Reason, ServiceConfig, Shares};
+use smov_console::{Live, ServiceId};
+use smov_control::api_server::ApiServer;
+use smov_control::source::{self, News, SourceEvent, SourceId, SourceKind};
+use smov_istio::weights::{self, ConfiguredSplit, NoSplit, Share, SpecialRule, configured_split};
+use smov_istio::world::{ProxyIdentity, Role, WatchedKind, World};
+use smov_model::names::{KubeCluster, Namespace};
+use smov_model::route::{Percent, ValueMatch};
+use smov_model::text::StringMatch;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::pods_view::PodsState;
+use crate::kube_api;
+
+/// One API server that the console reads.
+#[derive(Clone)]
+pub(crate) struct Watched {
+    name: KubeCluster,
+    server: ApiServer,
+}
+
+impl Watched {
+    /// The own cluster, from a kubeconfig file or from what Kubernetes mounts into a pod.
+    pub(crate) async fn own(name: &str, kubeconfig: Option<&Path>) -> Result<Self, String> {
+        let server = ApiServer::own(name, kubeconfig).await.map_err(|error| crate::mesh::up::chain(&error))?;
+        Self::new(name, server)
+    }
+
+    /// Another cluster, from the text of a kubeconfig.
+    pub(crate) async fn remote(name: &str, kubeconfig: &str) -> Result<Self, String> {
+        let server = ApiServer::from_kubeconfig_text(name, kubeconfig).await.map_err(|error| crate::mesh::up::chain(&error))?;
+        Self::new(name, server)
+    }
+
+    /// Every context of a kubeconfig file.
+    pub(crate) async fn of_kubeconfig(path: &Path) -> Result<Vec<Self>, String> {
+        let all = ApiServer::of_kubeconfig(path).await.map_err(|error| crate::mesh::up::chain(&error))?;
+        all.into_iter().map(|(name, server)| Self::new(&name, server)).collect()
+    }
+
+    fn new(name: &str, server: ApiServer) -> Result<Self, String> {
+        Ok(Self { name: name.parse().map_err(|error: smov_model::names::InvalidName| error.to_string())?, server })
+    }
+
+    /// A client for writing and for single questions.
+    pub(crate) fn cluster(&self) -> kube_api::Cluster {
+        kube_api::Cluster::new(self.name.as_str().to_owned(), self.server.client().clone())
+    }
+}
+
+/// Events that wait; a source that is faster waits for room.
+const QUEUE: usize = 256;
+/// A cluster that says nothing for this long is asked: pods stay green only while someone confirms them.
+const CONFIRM: Duration = Duration::from_secs(3);
+
+/// Everything read of one cluster.
+struct ClusterState {
+    name: KubeCluster,
+    /// The world in which this cluster's rules count.
+    world: World,
+    pods: PodsState,
+    changed: bool,
+}
+
+/// Feeds the hub until shutdown.
+pub(crate) async fn run(live: Live, watched: Vec<Watched>, shutdown: CancellationToken) {
+    let root: Namespace = "istio-system".parse().expect("a DNS label");
+    let (sender, mut events) = mpsc::channel::<SourceEvent>(QUEUE);
+    let mut tasks = JoinSet::new();
+    let kinds = || WatchedKind::ALL.into_iter().map(SourceKind::Mesh).chain([SourceKind::Deployment]);
+    for cluster in &watched {
+        for kind in kinds() {
+            let id = SourceId { cluster: cluster.name.clone(), kind };
+            tasks.spawn(source::run(id, root.clone(), cluster.server.clone(), sender.clone(), shutdown.clone()));
+        }
+    }
+    drop(sender);
+    let state = |cluster: &Watched| ClusterState {
+        name: cluster.name.clone(),
+        world: World::builder(cluster.name.clone()).build(),
+        pods: PodsState::default(),
+        changed: false,
+    };
+    let mut feed = Feed {
+        live,
+        clusters: watched.iter().map(state).collect(),
+        listed: 0,
+        expected: watched.len() * kinds().count(),
+        rules_changed: false,
+    };
+    let (confirmed, mut confirmations) = mpsc::channel(QUEUE);
+    for cluster in watched {
+        tasks.spawn(confirm(cluster, confirmed.clone()));
+    }
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            Some((cluster, answer)) = confirmations.recv() => feed.confirm(&cluster, answer),
+            event = events.recv() => {
+                let Some(event) = event else { break };
+                feed.take(event);
+                while let Ok(event) = events.try_recv() {
+                    feed.take(event);
+                }
+            }
+        }
+        feed.publish();
+    }
+    tasks.shutdown().await;
+}
+
+/// Asks the API server every few seconds whether it is still there; a watch alone can be silent for minutes.
+async fn confirm(cluster: Watched, confirmed: mpsc::Sender<(KubeCluster, Option<String>)>) {
+    let mut ticks = tokio::time::interval(CONFIRM);
+    loop {
+        ticks.tick().await;
+        let question = http::Request::get("/version").body(Vec::new()).expect("a constant request is well formed");
+        let answer = match tokio::time::timeout(CONFIRM, cluster.server.client().request_text(question)).await {
+            Ok(Ok(_)) => None,
+            Ok(Err(error)) => Some(crate::mesh::up::chain(&error)),
+            Err(_) => Some("the API server does not answer".to_owned()),
+        };
+        if confirmed.send((cluster.name.clone(), answer)).await.is_err() {
+            return;
+        }
+    }
+}
+
+struct Feed {
+    live: Live,
+    clusters: Vec<ClusterState>,
+    /// First lists that have come: before all have, half a picture would be shown as the whole.
+    listed: usize,
+    expected: usize,
+    rules_changed: bool,
+}
+
+impl Feed {
+    fn confirm(&mut self, cluster: &KubeCluster, error: Option<String>) {
+        let now = self.live.now();
+        for state in self.clusters.iter_mut().filter(|state| state.name == *cluster) {
+            state.pods.seen(now, error.clone());
+            state.changed = true;
+        }
+    }
+
+    fn take(&mut self, event: SourceEvent) {
+        let SourceEvent { source, news } = event;
+        let word = source.kind.as_str();
+        let mesh = if let SourceKind::Mesh(kind) = source.kind { Some(kind) } else { None };
+        if let News::Listed(_) = news {
+            self.listed += 1;
+        }
+        for state in &mut self.clusters {
+            let here = state.name == source.cluster;
+            match &news {
+                News::Listed(objects) => {
+                    if let Some(kind) = mesh {
+                        self.rules_changed |= state.world.replace(&source.cluster, kind, objects).changed;
+                    }
+                    if here {
+                        state.pods.replace(word, objects);
+                    }
+                }
+                News::Applied(object) => {
+                    if let Some(kind) = mesh {
+                        self.rules_changed |= state.world.apply_as(kind, &source.cluster, object).changed;
+                    }
+                    if here {
+                        state.pods.apply(word, object);
+                    }
+                }
+                News::Deleted(object) => {
+                    let field = |name: &str| object["metadata"][name].as_str().unwrap_or_default();
+                    self.rules_changed |= state.world.remove(&source.cluster, word, field("namespace"), field("name"));
+                    if here {
+                        state.pods.remove(word, object);
+                    }
+                }
+                News::Alive | News::Failed(_) => {}
+            }
+            if here {
+                let failed = if let News::Failed(error) = &news { Some(error.clone()) } else { None };
+                state.pods.seen(self.live.now(), failed);
+                state.changed = true;
+            }
+        }
+    }
+
+    fn publish(&mut self) {
+        for state in self.clusters.iter_mut().filter(|state| state.changed) {
+            state.changed = false;
+            self.live.set_pods(state.name.as_str(), state.pods.view());
+            if let Some(store) = state.pods.store(state.name.as_str()) {
+                self.live.set_store(store);
+            }
+        }
+        if self.listed >= self.expected && std::mem::take(&mut self.rules_changed) {
+            for service in ServiceId::ALL {
+                self.live.set_configured(service, self.configured(service));
+            }
+        }
+    }
+
+    /// What the gateway's own cluster configures for a service, beside what the other one's copy says.
+    fn configured(&self, service: ServiceId) -> ServiceConfig {
+        let mut config = ServiceConfig::not_read_yet(service.host());
+        let Some(own) = self.clusters.iter().find(|state| state.name.as_str() == GATEWAY_CLUSTER) else { return config };
+        let split = split_of(own, service);
+        config.canary = split.special.iter().flat_map(canaries).collect();
+        config.interventions = split.interventions.iter().map(intervention).collect();
+        config.configured = configured(&split, self.live.now());
+        if let Some(other) = self.clusters.iter().find(|state| state.name.as_str() != GATEWAY_CLUSTER) {
+            let theirs = split_of(other, service);
+            config.other_cluster = percents(&theirs).map(|(ctx1, ctx2)| OtherCopy { ctx1, ctx2 });
+            config.copies_differ = steers(&theirs) != steers(&split);
+        }
+        config
+    }
+}
+
+/// The cluster in which the api-gateway runs: its rules are the configured ones (decision 14).
+const GATEWAY_CLUSTER: &str = "ctx1";
+
+fn split_of(state: &ClusterState, service: ServiceId) -> ConfiguredSplit {
+    let namespace: Namespace = "theater-msa".parse().expect("a DNS label");
+    let gateway =
+        state.world.pods_of(&state.name, namespace.as_str()).find(|(_, pod)| pod.labels.get("app").is_some_and(|app| app == "api-gateway"));
+    let pod = gateway.map(|(name, _)| name.to_owned()).unwrap_or_default();
+    let caller = ProxyIdentity { cluster: state.name.clone(), namespace, pod, role: Role::Sidecar };
+    configured_split(&state.world, &caller, service.host())
+}
+
+/// A share by the cluster that its subset stands for, by the subset's name where nothing runs that could tell.
+fn share_of<'a>(split: &'a ConfiguredSplit, cluster: &str) -> Option<&'a Share> {
+    let by_cluster = split.shares.iter().find(|share| share.kube_cluster.as_ref().is_some_and(|found| found.as_str() == cluster));
+    by_cluster.or_else(|| split.shares.iter().find(|share| share.kube_cluster.is_none() && share.subset == cluster))
+}
+
+fn percents(split: &ConfiguredSplit) -> Option<(u32, u32)> {
+    match (share_of(split, "ctx1"), share_of(split, "ctx2")) {
+        (None, None) => None,
+        (ctx1, ctx2) => Some((ctx1.map_or(0, |share| share.percent), ctx2.map_or(0, |share| share.percent))),
+    }
+}
+
+/// What of a copy steers traffic: equal copies send alike, wherever and under whatever version they are written.
+fn steers(split: &ConfiguredSplit) -> (Vec<(String, u32)>, Option<NoSplit>, String) {
+    let shares = split.shares.iter().map(|share| (share.subset.clone(), share.percent)).collect();
+    let special: Vec<_> = split
+        .special
+        .iter()
+        .map(|rule| (&rule.matches, rule.shares.iter().map(|share| (&share.subset, share.percent)).collect::<Vec<_>>()))
+        .collect();
+    let bent: Vec<_> = split.interventions.iter().map(|intervention| &intervention.kind).collect();
+    (shares, split.reason, format!("{special:?} {bent:?}"))
+}
+
+fn configured(split: &ConfiguredSplit, now: u64) -> Configured {
+    let reason = |code: &str, ko: &str, en: &str| Reason::new(code, ko, en);
+    match split.reason {
+        Some(no_split) => {
+            let reason = reason(&format!("{no_split:?}"), no_split.sentence_ko(), no_split.sentence());
+            match no_split {
+                NoSplit::NoVirtualService => Configured::None(reason),
+                NoSplit::NoSuchService | NoSplit::NotHttp => Configured::Unknown(reason),
+                NoSplit::NoDefaultRule | NoSplit::NotForwarded | NoSplit::WholeHost | NoSplit::OtherHost => Configured::Complex(reason),
+            }
+        }
+        None => {
+            let weight = |cluster: &str| share_of(split, cluster).map_or(0, |share| share.weight);
+            let elsewhere = split.shares.iter().any(|share| {
+                share.weight > 0 && ["ctx1", "ctx2"].iter().all(|cluster| share_of(split, cluster).is_none_or(|known| known != share))
+            });
+            let origin = split.rule.as_ref();
+            let shares = origin.filter(|_| !elsewhere).and_then(|origin| {
+                Shares::from_weights(
+                    [weight("ctx1"), weight("ctx2")],
+                    &origin.resource.name,
+                    &origin.path,
+                    &origin.resource.resource_version,
+                    now,
+                )
+            });
+            shares.map_or_else(
+                || {
+                    Configured::Complex(reason(
+                        "NotTwoClusters",
+                        "기본 규칙이 ctx1과 ctx2로 나누지 않습니다",
+                        "the default rule does not split between ctx1 and ctx2",
+                    ))
+                },
+                Configured::Ok,
+            )
+        }
+    }
+}
+
+/// Headers that send a request past the split, one entry per header condition of a rule before the default one.
+fn canaries(rule: &SpecialRule) -> Vec<Canary> {
+    let Some(to) = rule.shares.iter().find(|share| share.percent == 100) else { return Vec::new() };
+    let headers = rule.matches.iter().flat_map(|entry| &entry.headers);
+    let value = |value: &ValueMatch| match value {
+        ValueMatch::Present => "*".to_owned(),
+        ValueMatch::Value(StringMatch::Exact(text)) => text.clone(),
+        ValueMatch::Value(other) => other.to_string(),
+    };
+    headers.map(|(header, wanted)| Canary { header: header.clone(), value: value(wanted), to: to.subset.clone() }).collect()
+}
+
+fn intervention(found: &weights::Intervention) -> Intervention {
+    let percent = |percent: Percent| Some(f64::from(percent.millionths()) / 10_000.0);
+    let path = found.origin.path.clone();
+    let plain = |kind| Intervention { kind, percent: None, fixed_ms: None, status: None, cluster: None, path: path.clone() };
+    match &found.kind {
+        weights::InterventionKind::Delay { percent: share, duration } => {
+            Intervention { percent: percent(*share), fixed_ms: u64::try_from(duration.as_millis()).ok(), ..plain(InterventionKind::Delay) }
+        }
+        weights::InterventionKind::Abort { percent: share, status } => {
+            Intervention { percent: percent(*share), status: Some(*status), ..plain(InterventionKind::Abort) }
+        }
+        weights::InterventionKind::Mirror { percent: share, .. } => {
+            Intervention { percent: percent(*share), ..plain(InterventionKind::Mirror) }
+        }
+        weights::InterventionKind::Blocked { subset, kube_cluster } => {
+            let cluster = kube_cluster.as_ref().map_or_else(|| subset.clone(), ToString::to_string);
+            Intervention { cluster: Some(cluster), ..plain(InterventionKind::Block) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mesh::baseline::Baseline;
+    use crate::mesh::store::Store;
+
+    /// A console that has read the rules and Services of the built-in baseline.
+    fn feed(change: impl Fn(&str, &mut serde_json::Value)) -> Feed {
+        let live = crate::console::Place::default().live(smov_console::view::state::Door::Operator);
+        let baseline = Baseline::build(None, &Store::Sqlite).unwrap();
+        let clusters = ["ctx1", "ctx2"].map(|name| {
+            let name: KubeCluster = name.parse().unwrap();
+            let mut world = World::builder(name.clone()).build();
+            for object in baseline.of(name.as_str()) {
+                let mut object = object.clone();
+                change(name.as_str(), &mut object);
+                world.apply(&name, &object);
+            }
+            ClusterState { name, world, pods: PodsState::default(), changed: false }
+        });
+        Feed { live, clusters: clusters.into(), listed: 0, expected: 0, rules_changed: true }
+    }
+
+    fn user_rule(object: &mut serde_json::Value) -> Option<&mut serde_json::Value> {
+        (object["metadata"]["name"] == "user-service-vs").then(|| &mut object["spec"]["http"])
+    }
+
+    #[test]
+    fn the_baseline_reads_as_it_is_written() {
+        let feed = feed(|_, _| {});
+        let percents = |service| feed.configured(service).configured.shares().map(|shares| (shares.ctx1, shares.ctx2, shares.path.clone()));
+        assert_eq!(percents(ServiceId::User), Some((70, 30, "spec.http[1]".to_owned())));
+        assert_eq!(percents(ServiceId::Movie).map(|shares| (shares.0, shares.1)), Some((30, 70)));
+        assert_eq!(percents(ServiceId::Booking).map(|shares| (shares.0, shares.1)), Some((50, 50)));
+        let user = feed.configured(ServiceId::User);
+        assert_eq!(user.canary, [Canary { header: "x-canary".into(), value: "true".into(), to: "ctx2".into() }]);
+        assert!(!user.copies_differ && user.interventions.is_empty());
+    }
+
+    #[test]
+    fn a_change_in_one_cluster_makes_the_copies_differ() {
+        let feed = feed(|cluster, object| {
+            if cluster == "ctx1"
+                && let Some(http) = user_rule(object)
+            {
+                http[1]["route"][0]["weight"] = 0.into();
+                http[1]["route"][1]["weight"] = 100.into();
+            }
+        });
+        let user = feed.configured(ServiceId::User);
+        assert_eq!(user.configured.shares().map(|shares| (shares.ctx1, shares.ctx2)), Some((0, 100)));
+        assert_eq!(user.other_cluster, Some(OtherCopy { ctx1: 70, ctx2: 30 }));
+        assert!(user.copies_differ);
+        assert_eq!(
+            user.interventions.iter().map(|found| (found.kind, found.cluster.as_deref())).collect::<Vec<_>>(),
+            [(InterventionKind::Block, Some("ctx1"))]
+        );
+    }
+
+    #[test]
+    fn without_a_rule_there_is_no_number() {
+        let feed = feed(|_, object| {
+            if object["metadata"]["name"] == "user-service-vs" {
+                object["spec"]["hosts"] = serde_json::json!(["nobody"]);
+            }
+        });
+        let user = feed.configured(ServiceId::User);
+        assert!(matches!(user.configured, Configured::None(_)), "{:?}", user.configured);
+    }
+}

@@ -1,0 +1,185 @@
+//! The operator door: the same page on a port of `smov up` itself, through no proxy, so that it works when the gateway is cut off.
+//!
+//! Pods, configuration and mesh are read first-hand. Lamps are the gateway app's, followed over its own socket; when it is gone, the page
+//! says so. The theatre's routes are relayed to that socket as well.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt};
+use http::StatusCode;
+use http_body_util::{BodyExt, Full};
+use smov_cluster::kinds::POD;
+use smov_cluster::kubelet::app_socket;
+use smov_cluster::registry::{Registry, Selector};
+use smov_console::Console;
+use smov_console::follow::{ByteStream, EventSource, Follower};
+use smov_console::guard::{AllowedHosts, guard};
+use smov_console::ports::{Burst, LoadChange, Traffic};
+use smov_console::problem::Problem;
+use smov_console::view::state::{Door as DoorName, LoadView};
+use tokio_util::sync::CancellationToken;
+
+use super::Place;
+use super::feed::{self, Watched};
+use super::ports::{BaselineReset, MeshRecords};
+use crate::http::{over_socket, read_all};
+
+/// What the door is given.
+pub(crate) struct Door {
+    pub(crate) listener: TcpListener,
+    pub(crate) place: Place,
+    pub(crate) kubeconfig: PathBuf,
+    /// The cluster in which api-gateway runs.
+    pub(crate) registry: Registry,
+    /// Its name.
+    pub(crate) cluster: &'static str,
+    /// The runtime folder of its kubelet.
+    pub(crate) runtime: PathBuf,
+}
+
+/// Serves until shutdown.
+pub(crate) async fn run(door: Door, shutdown: CancellationToken) {
+    let Door { listener, place, kubeconfig, registry, cluster, runtime } = door;
+    let listener = match listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(listener)) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(%error, "the operator door cannot listen");
+            return;
+        }
+    };
+    let live = place.live(DoorName::Operator);
+    let watched = Watched::of_kubeconfig(&kubeconfig).await.unwrap_or_else(|error| {
+        tracing::error!(error, "the operator door cannot read its own kubeconfig");
+        Vec::new()
+    });
+    let clusters = watched.iter().map(Watched::cluster).collect();
+    let app = GatewayApp { registry, cluster, runtime: runtime.into() };
+    let hosts = AllowedHosts::loopback_and([]);
+    let console = Console {
+        live: live.clone(),
+        traffic: Arc::new(app.clone()),
+        baseline: Arc::new(BaselineReset { folder: place.baseline.clone(), clusters }),
+        records: Arc::new(MeshRecords { istiods: place.istiods.clone() }),
+        allowed_hosts: hosts.clone(),
+        assets: place.assets(),
+    };
+    let theatre = Router::new().fallback(relay).with_state(app.clone());
+    let router = smov_console::router(console).fallback_service(guard(theatre, hosts));
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(feed::run(live.clone(), watched, shutdown.clone()));
+    tasks.spawn(super::why::run(live.clone(), place.istiods, shutdown.clone()));
+    let (hub, token) = (live.clone(), shutdown.clone());
+    tasks.spawn(async move { hub.run(token).await });
+    tasks.spawn(Follower::new(live).run(app, shutdown.clone()));
+    let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await;
+    if let Err(error) = served {
+        tracing::error!(%error, "the operator door ended");
+    }
+    while tasks.join_next().await.is_some() {}
+}
+
+/// The api-gateway app, reached over its socket; whichever pod it is now.
+#[derive(Clone)]
+struct GatewayApp {
+    registry: Registry,
+    cluster: &'static str,
+    runtime: Arc<Path>,
+}
+
+impl GatewayApp {
+    /// The socket of the pod that answers now.
+    fn socket(&self) -> Result<PathBuf, String> {
+        let selector = Selector::labelled("app=api-gateway").map_err(|error| error.message)?;
+        let pods = self.registry.list(&POD, Some("theater-msa"), &selector).0;
+        let live = pods.iter().filter(|pod| !pod["metadata"]["deletionTimestamp"].is_string());
+        let sockets = live
+            .filter_map(|pod| pod["metadata"]["uid"].as_str())
+            .map(|uid| app_socket(&self.runtime, self.cluster, uid))
+            .filter(|socket| socket.exists());
+        sockets.last().ok_or_else(|| "no api-gateway pod is running".to_owned())
+    }
+
+    async fn send<B>(&self, request: http::Request<B>) -> Result<Response<hyper::body::Incoming>, String>
+    where
+        B: hyper::body::Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        over_socket(&self.socket()?, request).await.map_err(|error| error.to_string())
+    }
+
+    async fn post(self, path: &'static str, body: Vec<u8>) -> Result<LoadView, Problem> {
+        let away = |detail: String| {
+            Problem::new(
+                StatusCode::BAD_GATEWAY,
+                "GatewayAway",
+                "api-gateway 파드가 응답하지 않아 트래픽을 만들 수 없습니다",
+                "api-gateway does not answer, so no traffic can be made",
+            )
+            .with_detail(detail)
+        };
+        let request = http::Request::post(path)
+            .header("host", "localhost")
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(body)));
+        let request = request.map_err(|error| away(error.to_string()))?;
+        let answer = self.send(request).await.map_err(away)?;
+        let status = answer.status();
+        let body = read_all(answer.into_body(), 1 << 20).await.map_err(|error| away(error.to_string()))?;
+        if !status.is_success() {
+            return Err(away(format!("{status}: {}", String::from_utf8_lossy(&body))));
+        }
+        serde_json::from_slice(&body).map_err(|error| away(error.to_string()))
+    }
+}
+
+impl EventSource for GatewayApp {
+    fn connect(&self, last: Option<String>) -> BoxFuture<'static, Result<ByteStream, String>> {
+        let app = self.clone();
+        async move {
+            let mut request = http::Request::get("/api/v1/events?reader=follower").header("host", "localhost");
+            if let Some(last) = last {
+                request = request.header("last-event-id", last);
+            }
+            let request = request.body(Full::<Bytes>::default()).map_err(|error| error.to_string())?;
+            let answer = app.send(request).await?;
+            if !answer.status().is_success() {
+                return Err(format!("the gateway answered {}", answer.status()));
+            }
+            let stream = answer.into_body().into_data_stream().map(|bytes| bytes.map_err(|error| error.to_string()));
+            Ok(stream.boxed())
+        }
+        .boxed()
+    }
+}
+
+impl Traffic for GatewayApp {
+    fn change(&self, change: LoadChange) -> BoxFuture<'static, Result<LoadView, Problem>> {
+        self.clone().post("/api/v1/load", serde_json::to_vec(&change).unwrap_or_default()).boxed()
+    }
+
+    fn burst(&self, burst: Burst) -> BoxFuture<'static, Result<LoadView, Problem>> {
+        self.clone().post("/api/v1/load/burst", serde_json::to_vec(&burst).unwrap_or_default()).boxed()
+    }
+}
+
+/// Theatre routes: to the gateway app, which calls the services through its sidecar as always.
+async fn relay(State(app): State<GatewayApp>, request: Request) -> Response {
+    match app.send(request).await {
+        Ok(answer) => answer.map(Body::new),
+        Err(detail) => {
+            let problem =
+                Problem::new(StatusCode::BAD_GATEWAY, "GatewayAway", "api-gateway 파드가 응답하지 않습니다", "api-gateway does not answer")
+                    .with_detail(detail);
+            problem.into_response()
+        }
+    }
+}

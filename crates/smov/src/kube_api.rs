@@ -1,0 +1,151 @@
+//! A thin client of Kubernetes API servers: the same calls reach the local clusters and real ones.
+
+use std::path::Path;
+
+use http::{Method, Request};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use serde_json::Value;
+use smov_cluster::kinds::{self, Kind};
+
+/// One API server, reached with the credentials of a kubeconfig context.
+#[derive(Clone)]
+pub(crate) struct Cluster {
+    /// The context's name: `ctx1`.
+    pub(crate) name: String,
+    client: kube::Client,
+}
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CallError {
+    /// The API server refused: code and its sentence.
+    #[error("{message}")]
+    Refused { code: u16, message: String },
+    /// It did not answer, or not as it should.
+    #[error("{cluster}: {reason}")]
+    Unreachable { cluster: String, reason: String },
+}
+
+/// How an object is written.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Write {
+    /// Only check.
+    pub(crate) dry_run: bool,
+}
+
+/// All clusters of a kubeconfig file, in its order.
+pub(crate) async fn clusters(kubeconfig: &Path) -> Result<Vec<Cluster>, CallError> {
+    let unreachable = |reason: String| CallError::Unreachable { cluster: kubeconfig.display().to_string(), reason };
+    let config = Kubeconfig::read_from(kubeconfig).map_err(|error| unreachable(error.to_string()))?;
+    let mut found = Vec::new();
+    for context in &config.contexts {
+        let options = KubeConfigOptions { context: Some(context.name.clone()), ..KubeConfigOptions::default() };
+        let config =
+            kube::Config::from_custom_kubeconfig(config.clone(), &options).await.map_err(|error| unreachable(error.to_string()))?;
+        let client = kube::Client::try_from(config).map_err(|error| unreachable(error.to_string()))?;
+        found.push(Cluster { name: context.name.clone(), client });
+    }
+    Ok(found)
+}
+
+/// The URL path of a kind's collection, or of one object.
+fn path(kind: &Kind, version: &str, namespace: Option<&str>, name: Option<&str>) -> String {
+    let root = if kind.group.is_empty() { format!("/api/{version}") } else { format!("/apis/{}/{version}", kind.group) };
+    let scope = namespace.filter(|_| kind.namespaced).map(|namespace| format!("/namespaces/{namespace}")).unwrap_or_default();
+    let name = name.map(|name| format!("/{name}")).unwrap_or_default();
+    format!("{root}{scope}/{}{name}", kind.plural)
+}
+
+/// A kind by any name that kubectl users type: `pods`, `pod`, `po`, `Pod`, `virtualservices.networking.istio.io`.
+pub(crate) fn kind_named(word: &str) -> Option<&'static Kind> {
+    let lower = word.to_ascii_lowercase();
+    kinds::kinds().iter().copied().find(|kind| {
+        kind.plural == lower || kind.singular == lower || kind.resource() == lower || kind.short_names.contains(&lower.as_str())
+    })
+}
+
+impl Cluster {
+    /// A client made elsewhere.
+    pub(crate) fn new(name: String, client: kube::Client) -> Self {
+        Self { name, client }
+    }
+
+    async fn call(&self, request: Request<Vec<u8>>) -> Result<Value, CallError> {
+        let unreachable = |reason: String| CallError::Unreachable { cluster: self.name.clone(), reason };
+        self.client.request::<Value>(request).await.map_err(|error| match error {
+            kube::Error::Api(status) => CallError::Refused { code: status.code, message: status.message.clone() },
+            other => unreachable(other.to_string()),
+        })
+    }
+
+    fn request(method: Method, uri: String, content: Option<(&str, &Value)>) -> Request<Vec<u8>> {
+        let mut request = Request::new(Vec::new());
+        *request.method_mut() = method;
+        *request.uri_mut() = uri.parse().expect("paths of kinds and checked names are URIs");
+        if let Some((kind, body)) = content {
+            request.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_str(kind).expect("media types are ASCII"));
+            *request.body_mut() = body.to_string().into_bytes();
+        }
+        request
+    }
+
+    /// One object; `None` = there is none.
+    pub(crate) async fn get(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Option<Value>, CallError> {
+        match self.call(Self::request(Method::GET, path(kind, kind.version, Some(namespace), Some(name)), None)).await {
+            Ok(object) => Ok(Some(object)),
+            Err(CallError::Refused { code: 404, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// All objects of a kind, of one namespace or of all.
+    pub(crate) async fn list(&self, kind: &Kind, namespace: Option<&str>) -> Result<Vec<Value>, CallError> {
+        let mut list = self.call(Self::request(Method::GET, path(kind, kind.version, namespace, None), None)).await?;
+        Ok(list["items"].as_array_mut().map(std::mem::take).unwrap_or_default())
+    }
+
+    /// Objects as the server's table: column names and rows.
+    pub(crate) async fn table(&self, kind: &Kind, namespace: Option<&str>, name: Option<&str>) -> Result<Value, CallError> {
+        let mut request = Self::request(Method::GET, path(kind, kind.version, namespace, name), None);
+        let accept = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+        request.headers_mut().insert(http::header::ACCEPT, http::HeaderValue::from_static(accept));
+        self.call(request).await
+    }
+
+    /// Creates or changes an object as `kubectl apply` does. Gives what happened: `created`, `configured`, `unchanged`.
+    pub(crate) async fn apply(&self, kind: &Kind, object: &Value, write: Write) -> Result<&'static str, CallError> {
+        let namespace = object["metadata"]["namespace"].as_str().unwrap_or("default");
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        let version = object["apiVersion"].as_str().and_then(|version| version.rsplit('/').next()).unwrap_or(kind.version);
+        let query = if write.dry_run {
+            "?fieldManager=smov&fieldValidation=Strict&dryRun=All"
+        } else {
+            "?fieldManager=smov&fieldValidation=Strict"
+        };
+        let Some(live) = self.get(kind, namespace, name).await? else {
+            let uri = path(kind, version, Some(namespace), None) + query;
+            self.call(Self::request(Method::POST, uri, Some(("application/json", &crate::three_way::remembering(object))))).await?;
+            return Ok("created");
+        };
+        let mut wanted = object.clone();
+        wanted["apiVersion"] = live["apiVersion"].clone();
+        let Some(patch) = crate::three_way::patch(&wanted, &live) else { return Ok("unchanged") };
+        let uri = path(kind, kind.version, Some(namespace), Some(name)) + query;
+        self.call(Self::request(Method::PATCH, uri, Some(("application/merge-patch+json", &patch)))).await?;
+        Ok("configured")
+    }
+
+    /// Replaces the spec by a merge patch with removals, so that it becomes exactly the one given. Gives whether anything changed.
+    pub(crate) async fn patch(&self, kind: &Kind, namespace: &str, name: &str, patch: &Value) -> Result<Value, CallError> {
+        let uri = path(kind, kind.version, Some(namespace), Some(name)) + "?fieldManager=smov";
+        self.call(Self::request(Method::PATCH, uri, Some(("application/merge-patch+json", patch)))).await
+    }
+
+    /// Deletes an object; one that is not there is fine.
+    pub(crate) async fn delete(&self, kind: &Kind, namespace: &str, name: &str) -> Result<(), CallError> {
+        match self.call(Self::request(Method::DELETE, path(kind, kind.version, Some(namespace), Some(name)), None)).await {
+            Ok(_) | Err(CallError::Refused { code: 404, .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}

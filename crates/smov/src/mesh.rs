@@ -1,0 +1,12 @@
+//! `smov up`: two clusters and a mesh on this machine.
+
+pub(crate) mod admission;
+pub(crate) mod baseline;
+pub(crate) mod drain;
+pub(crate) mod founding;
+pub(crate) mod images;
+pub(crate) mod node;
+pub(crate) mod state;
+pub(crate) mod store;
+pub(crate) mod summary;
+pub(crate) mod up;

@@ -1,0 +1,86 @@
+//! What a cluster with Istio does to objects on their way in: sidecars are injected, Istio's kinds are validated.
+
+use serde_json::{Value, json};
+use smov_cluster::admission::{Admission, AdmissionRequest, Operation};
+use smov_cluster::error::ApiError;
+use smov_cluster::kinds::{self, Kind};
+use smov_istio::diagnostic::Severity;
+
+/// The admission plugins of both local clusters.
+pub(crate) struct MeshAdmission;
+
+/// The image of an injected sidecar, as Istio names it.
+pub(crate) const PROXY_IMAGE: &str = "docker.io/istio/proxyv2:smov";
+
+impl Admission for MeshAdmission {
+    fn mutate(&self, request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), ApiError> {
+        if request.kind.kind == "Pod" && request.operation == Operation::Create && wants_sidecar(request, object) {
+            inject(object);
+        }
+        Ok(())
+    }
+
+    fn validate(&self, request: &AdmissionRequest<'_>, object: &Value) -> Result<Vec<String>, ApiError> {
+        if !is_istio(request.kind) || request.operation == Operation::Delete {
+            return Ok(Vec::new());
+        }
+        let findings = smov_istio::validate::validate(object);
+        let errors: Vec<String> = findings.iter().filter(|finding| finding.severity == Severity::Error).map(sentence).collect();
+        if !errors.is_empty() {
+            // As kubectl shows a refusal by Istio's webhook.
+            return Err(ApiError::bad_request(format!(
+                "admission webhook \"validation.istio.io\" denied the request: configuration is invalid: {}",
+                errors.join("; ")
+            )));
+        }
+        Ok(findings.iter().filter(|finding| finding.severity == Severity::Warning).map(sentence).collect())
+    }
+
+    fn unknown_fields(&self, kind: &Kind, object: &Value) -> Vec<String> {
+        if is_istio(kind) { smov_istio::schema::unknown_fields(kind.kind, object) } else { Vec::new() }
+    }
+}
+
+fn is_istio(kind: &Kind) -> bool {
+    kind.group.ends_with(".istio.io")
+}
+
+/// Istio's English and one Korean sentence, with the field in front.
+fn sentence(finding: &smov_istio::diagnostic::Diagnostic) -> String {
+    let place = if finding.path.is_empty() { String::new() } else { format!("{}: ", finding.path) };
+    format!("{place}{} ({})", finding.message, finding.message_ko)
+}
+
+/// Istio's rule: the namespace's label, overruled by the pod's (<https://istio.io/latest/docs/setup/additional-setup/sidecar-injection/>).
+fn wants_sidecar(request: &AdmissionRequest<'_>, pod: &Value) -> bool {
+    let own = |pointer: &str| pod.pointer(pointer).and_then(Value::as_str);
+    let asked = own("/metadata/labels/sidecar.istio.io~1inject").or_else(|| own("/metadata/annotations/sidecar.istio.io~1inject"));
+    if asked == Some("false") || pod["spec"]["hostNetwork"] == true || has_proxy(pod) {
+        return false;
+    }
+    let namespace = kinds::by_kind("Namespace").and_then(|kind| request.registry.find(kind, "", request.namespace));
+    let label = namespace.as_ref().and_then(|namespace| namespace.pointer("/metadata/labels/istio-injection")).and_then(Value::as_str);
+    match label {
+        Some("enabled") => true,
+        Some("disabled") => false,
+        _ => asked == Some("true"),
+    }
+}
+
+fn has_proxy(pod: &Value) -> bool {
+    pod["spec"]["containers"].as_array().is_some_and(|containers| containers.iter().any(|container| container["name"] == "istio-proxy"))
+}
+
+fn inject(pod: &mut Value) {
+    let sidecar = json!({
+        "name": "istio-proxy",
+        "image": PROXY_IMAGE,
+        "args": ["proxy", "sidecar"],
+        "ports": [{"name": "http-envoy-prom", "containerPort": 15090, "protocol": "TCP"}],
+        "readinessProbe": {"httpGet": {"path": "/healthz/ready", "port": 15021, "scheme": "HTTP"}, "periodSeconds": 15, "timeoutSeconds": 3, "failureThreshold": 4, "successThreshold": 1}
+    });
+    if let Some(containers) = pod["spec"]["containers"].as_array_mut() {
+        containers.push(sidecar);
+    }
+    pod["metadata"]["annotations"]["sidecar.istio.io/status"] = Value::from(r#"{"containers":["istio-proxy"],"revision":"default"}"#);
+}

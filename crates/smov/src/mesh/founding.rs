@@ -1,0 +1,173 @@
+//! Founding: what must be there before the first pod starts — the store with its first data, the objects of the platform and of `k8s/`.
+
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use smov_cluster::cluster::Cluster;
+use smov_cluster::error::ApiError;
+use smov_cluster::kinds;
+use smov_cluster::registry::{Registry, WriteOptions};
+use smov_theatre::domain::first_data::FirstData;
+use smov_theatre::domain::theatre_day;
+use smov_theatre::store::sqlite;
+
+use super::baseline::{Baseline, CLUSTERS};
+use super::state::State;
+use super::store::Store;
+use super::up::{Plan, Running, chain};
+use crate::failure::{Exit, Failure};
+use crate::kustomize;
+use crate::text;
+
+/// Where `hostPath` /var/lib/theater of the embedded overlay lies on this machine.
+fn database(state: &State) -> PathBuf {
+    state.folder().join("host/var/lib/theater/theater.db")
+}
+
+/// The embedded store's schema and first data, written once, before many processes open it.
+pub(crate) fn prepare_store(state: &State, plan: &Plan) -> Result<(), Failure> {
+    if plan.store != Store::Sqlite {
+        return Ok(());
+    }
+    let path = database(state);
+    let failed = |error: &dyn std::fmt::Display| {
+        Failure::new(Exit::Usage, text::STATE_UNWRITABLE, &[&path.display(), error]).hint(text::STATE_UNWRITABLE_HINT, &[])
+    };
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(|error| failed(&error))?;
+    }
+    let first = FirstData::starting(theatre_day(jiff::Timestamp::now()));
+    tokio::task::block_in_place(|| sqlite::prepare(&path, &first)).map(|_created| ()).map_err(|error| failed(&chain(&error)))
+}
+
+/// What theatre containers are told beyond their manifests: where the mesh's own doors are, for the page.
+pub(crate) fn app_environment(state: &State, plan: &Plan) -> Vec<(String, String)> {
+    let sockets: Vec<_> =
+        CLUSTERS.iter().map(|local| format!("{}={}", local.name, Plan::istiod_socket(state, local.name, "debug").display())).collect();
+    let mut variables = vec![
+        ("SMOV_INGRESS".to_owned(), format!("http://{}", plan.ingress)),
+        ("SMOV_DEBUG_SOCKETS".to_owned(), sockets.join(",")),
+        ("SMOV_BASELINE".to_owned(), state.folder().display().to_string()),
+        ("SMOV_LANG".to_owned(), plan.language.to_owned()),
+    ];
+    variables.extend(plan.ui_dir.as_ref().map(|folder| ("SMOV_UI_DIR".to_owned(), folder.display().to_string())));
+    variables
+}
+
+/// Brings both clusters to their baseline: everything on the first start, later only what a newer `k8s/` changed.
+pub(crate) fn found(state: &State, baseline: &Baseline, running: &[Running]) -> Result<(), Failure> {
+    for Running { local, cluster, .. } in running {
+        let note = format!("{}.baseline", local.name);
+        let platform = platform(local.name);
+        let fingerprint = format!("{} {}", baseline.fingerprint(local.name), env!("CARGO_PKG_VERSION"));
+        if state.note(&note).as_deref() != Some(&fingerprint) {
+            for object in platform.iter().chain(baseline.of(local.name)) {
+                apply(cluster.registry(), object).map_err(|error| refused(local.name, object, &error))?;
+            }
+            state.write_note(&note, &fingerprint)?;
+        }
+    }
+    // Tokens and addresses are of this run.
+    for Running { local, cluster, .. } in running {
+        for other in running.iter().filter(|other| other.local.name != local.name) {
+            connect(cluster, &other.cluster).map_err(|(object, error)| refused(local.name, &object, &error))?;
+        }
+    }
+    Ok(())
+}
+
+fn refused(cluster: &str, object: &Value, error: &ApiError) -> Failure {
+    let name = format!("{cluster} {}/{}", object["kind"].as_str().unwrap_or("?"), object["metadata"]["name"].as_str().unwrap_or("?"));
+    Failure::new(Exit::Usage, text::MANIFEST_BROKEN, &[&format!("{name}: {}", error.message)]).hint(text::MANIFEST_BROKEN_HINT, &[])
+}
+
+/// What a real cluster with Istio already has.
+fn platform(cluster: &str) -> Vec<Value> {
+    let text = match cluster {
+        "ctx1" => include_str!("../../platform/ctx1.yaml"),
+        _ => include_str!("../../platform/ctx2.yaml"),
+    };
+    let mut objects = kustomize::documents(Path::new("platform"), text).expect("a test reads the built-in platform");
+    // The console may write where one person owns the machine (on real clusters: an overlay of its own).
+    let writer = kustomize::BuiltIn;
+    let role = kustomize::Files::read(&writer, Path::new("components/console-write/role.yaml")).expect("built in");
+    objects.extend(kustomize::documents(Path::new("role.yaml"), &role).expect("a test reads the built-in role"));
+    objects.sort_by_key(|object| u8::from(object["kind"] != "Namespace"));
+    objects
+}
+
+/// `kubectl apply` of one object, in process.
+fn apply(registry: &Registry, object: &Value) -> Result<(), ApiError> {
+    let options = WriteOptions { field_manager: "smov".to_owned(), ..WriteOptions::default() };
+    let word = object["kind"].as_str().unwrap_or_default();
+    let Some(kind) = kinds::by_kind(word) else {
+        return Err(ApiError::bad_request(format!("no matches for kind \"{word}\"")));
+    };
+    let metadata = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+    let namespace = if kind.namespaced { if metadata("namespace").is_empty() { "default" } else { metadata("namespace") } } else { "" };
+    if kind.namespaced {
+        ensure_namespace(registry, namespace, &options)?;
+    }
+    let Some(live) = registry.find(kind, namespace, metadata("name")) else {
+        return registry.create(crate::three_way::remembering(object), &options).map(|_| ());
+    };
+    let mut wanted = object.clone();
+    wanted["apiVersion"] = live["apiVersion"].clone();
+    if let Some(patch) = crate::three_way::patch(&wanted, &live) {
+        registry.modify(kind, namespace, metadata("name"), &options, |object| {
+            json_patch::merge(object, &patch);
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+fn ensure_namespace(registry: &Registry, namespace: &str, options: &WriteOptions) -> Result<(), ApiError> {
+    if registry.find(&kinds::NAMESPACE, "", namespace).is_some() {
+        return Ok(());
+    }
+    registry.create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}), options).map(|_| ())
+}
+
+/// Lets `cluster` see `other`: a remote secret for its istiod, as `istioctl create-remote-secret` makes it, and one for the console.
+fn connect(cluster: &Cluster, other: &Cluster) -> Result<(), (Value, ApiError)> {
+    let secrets = [
+        ("istio-system", format!("istio-remote-secret-{}", other.name()), "istio-system", "istiod"),
+        ("theater-msa", "console-remote-clusters".to_owned(), "theater-msa", "api-gateway"),
+    ];
+    for (namespace, name, account_namespace, account) in secrets {
+        let mut secret =
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": namespace}, "type": "Opaque"});
+        let token = match other.authority().issue(account_namespace, account, None) {
+            Ok(token) => token,
+            // Own manifests need not have the theatre's accounts; then the page has nothing to read there.
+            Err(error) if error.is_not_found() => continue,
+            Err(error) => return Err((secret, error)),
+        };
+        let kubeconfig = other.kubeconfig(&format!("system:serviceaccount:{account_namespace}:{account}"), &token).to_string();
+        if namespace == "istio-system" {
+            secret["metadata"]["labels"] = json!({"istio/multiCluster": "true"});
+            secret["metadata"]["annotations"] = json!({"networking.istio.io/cluster": other.name()});
+        }
+        secret["data"] = json!({other.name(): STANDARD.encode(kubeconfig)});
+        apply(cluster.registry(), &secret).map_err(|error| (secret.clone(), error))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_platform_is_readable() {
+        for local in CLUSTERS {
+            let objects = platform(local.name);
+            assert!(objects.iter().any(|object| object["metadata"]["name"] == format!("istiod-{}", local.name)));
+            assert_eq!(objects[0]["kind"], "Namespace");
+            assert_eq!(objects.iter().any(|object| object["metadata"]["name"] == "cp-gateway"), local.name == "ctx1");
+        }
+    }
+}

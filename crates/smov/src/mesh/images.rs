@@ -1,0 +1,104 @@
+//! Images and what they are here: programs of this machine. There is no container runtime; a pod's image names one of ours.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use smov_cluster::kubelet::{ContainerRequest, ImageCatalog, ImageError, ProcessSpec};
+
+/// What the images of `k8s/` and of the original sample run as.
+pub(crate) struct Images {
+    /// This binary.
+    pub(crate) smov: PathBuf,
+    /// `redis-server` or `valkey-server`, where there is one.
+    pub(crate) redis: Option<PathBuf>,
+    /// Where the ingress gateway listens for people.
+    pub(crate) ingress: SocketAddr,
+    /// Extra environment of theatre containers.
+    pub(crate) app_env: Vec<(String, String)>,
+}
+
+/// The role behind an image's last name part: `theater-msa/user-service:v1` is `user-service`.
+fn repository(image: &str) -> &str {
+    let name = image.split('@').next().unwrap_or(image);
+    let name = name.rsplit('/').next().unwrap_or(name);
+    name.split(':').next().unwrap_or(name)
+}
+
+impl ImageCatalog for Images {
+    fn resolve(&self, request: &ContainerRequest<'_>) -> Result<ProcessSpec, ImageError> {
+        let ours = |arguments: &[&str]| ProcessSpec {
+            program: self.smov.clone(),
+            args: arguments.iter().map(ToString::to_string).collect(),
+            env: Vec::new(),
+            working_dir: None,
+            warnings: Vec::new(),
+        };
+        let app = |name: &str| ProcessSpec { env: self.app_env.clone(), warnings: ignored_command(request), ..ours(&["app", name]) };
+        match repository(request.image) {
+            "user-service" => Ok(app("user")),
+            "movie-service" => Ok(app("movie")),
+            "booking-service" => Ok(app("booking")),
+            "api-gateway" => Ok(app("gateway")),
+            "pilot" => Ok(ours(&["control"])),
+            "proxyv2" if request.args.iter().any(|argument| argument == "router") => {
+                Ok(ProcessSpec { env: vec![("SMOV_INGRESS_LISTEN".to_owned(), self.ingress.to_string())], ..ours(&["proxy", "--gateway"]) })
+            }
+            "proxyv2" => Ok(ours(&["proxy"])),
+            "redis" | "valkey" => self.redis(request),
+            other => Err(ImageError::NotFound(format!(
+                "image \"{}\" is not one of this machine's: smov runs programs, not containers, and knows user-service, movie-service, booking-service, api-gateway, redis, pilot and proxyv2 (`{other}` is none of them)",
+                request.image
+            ))),
+        }
+    }
+}
+
+impl Images {
+    /// A real server on a unix socket in its own folder; the pod's port belongs to its sidecar.
+    fn redis(&self, request: &ContainerRequest<'_>) -> Result<ProcessSpec, ImageError> {
+        let Some(program) = self.redis.clone() else {
+            return Err(ImageError::NotFound(
+                "neither redis-server nor valkey-server is on this machine; install one, or start with `smov up --store sqlite`".to_owned(),
+            ));
+        };
+        // The image's own working folder is /data, which is where its files go.
+        let data = request.mounts.iter().find(|(path, _)| path == "/data").map(|(_, folder)| folder.clone());
+        let mut args: Vec<String> = request.args.iter().filter(|argument| argument.as_str() != "redis-server").cloned().collect();
+        let mut warnings = Vec::new();
+        if !request.command.is_empty() {
+            // A foreign command could do anything to this machine (the sample's runs `pkill`), so it never runs.
+            warnings
+                .push(format!("command {:?} of image \"{}\" is ignored: smov starts the server itself", request.command, request.image));
+            args.clear();
+        }
+        args.extend(["--port", "0", "--unixsocketperm", "700", "--daemonize", "no", "--unixsocket"].map(str::to_owned));
+        args.push(request.app_socket.display().to_string());
+        Ok(ProcessSpec {
+            program,
+            args,
+            env: Vec::new(),
+            working_dir: Some(data.unwrap_or_else(|| request.runtime_dir.to_owned())),
+            warnings,
+        })
+    }
+}
+
+/// What an image of ours was told to run instead of itself, as a warning for `kubectl describe`.
+fn ignored_command(request: &ContainerRequest<'_>) -> Vec<String> {
+    if request.command.is_empty() && request.args.is_empty() {
+        return Vec::new();
+    }
+    vec![format!("command and args of image \"{}\" are ignored: it runs as a program of this machine", request.image)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_known_by_its_last_name_part() {
+        assert_eq!(repository("theater-msa/user-service:latest"), "user-service");
+        assert_eq!(repository("registry:5000/x/redis@sha256:abc"), "redis");
+        assert_eq!(repository("redis:7-alpine"), "redis");
+    }
+}

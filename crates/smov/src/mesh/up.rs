@@ -1,0 +1,248 @@
+//! `smov up`: opens the state, starts two clusters, applies what they start with, says where to look, and ends in order.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use smov_cluster::cluster::{BindError, Bound, Cluster, ClusterConfig};
+use smov_cluster::controllers;
+use smov_cluster::kubelet::Kubelet;
+use smov_cluster::network::{PodNetwork, ServiceNetwork};
+use smov_cluster::scheduler;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::admission::MeshAdmission;
+use super::baseline::{Baseline, CLUSTERS, LocalCluster, MANIFESTS_NOTE, STORE_NOTE};
+use super::founding;
+use super::images::Images;
+use super::node;
+use super::state::{RunInfo, State, write_private};
+use super::store::{self, Store};
+use super::summary;
+use crate::cli::{Global, Up};
+use crate::commands::doctor::catching_proxy_variables;
+use crate::console::{Place, operator};
+use crate::failure::{Exit, Failure, Outcome};
+use crate::printer;
+use crate::text::{self, Language};
+
+/// What the parts of a run share.
+pub(crate) struct Plan {
+    /// The page and the ingress gateway.
+    pub(crate) ingress: SocketAddr,
+    pub(crate) store: Store,
+    pub(crate) seed: Option<u64>,
+    pub(crate) ui_dir: Option<PathBuf>,
+    /// This binary.
+    pub(crate) program: PathBuf,
+    /// `ko`, `en`, or empty for what the browser asks for.
+    pub(crate) language: &'static str,
+}
+
+impl Plan {
+    /// The unix socket of a cluster's istiod, by purpose.
+    pub(crate) fn istiod_socket(state: &State, cluster: &str, purpose: &str) -> PathBuf {
+        state.runtime().join(format!("istiod-{cluster}-{purpose}.sock"))
+    }
+}
+
+/// A cluster that is open and listens.
+pub(crate) struct Running {
+    pub(crate) local: LocalCluster,
+    pub(crate) cluster: Cluster,
+    bound: Bound,
+}
+
+/// Runs the command until it is told to stop.
+pub(crate) fn run(global: &Global, up: &Up, language: Language) -> Outcome {
+    let started = Instant::now();
+    crate::roles::log_to(std::env::var("RUST_LOG").ok());
+    if !up.listen.is_loopback() {
+        return Err(Failure::new(Exit::Usage, text::LISTEN_NOT_LOOPBACK, &[&up.listen]).hint(text::LISTEN_HINT, &[]));
+    }
+    let state = State::open(&global.state_dir)?;
+    let store = Store::choose(&up.store, state.note(STORE_NOTE).as_deref(), store::find_server())?;
+    let manifests = manifests_folder(up)?;
+    let baseline = Baseline::build(manifests.as_deref(), &store)
+        .map_err(|error| Failure::new(Exit::Usage, text::MANIFEST_BROKEN, &[&error]).hint(text::MANIFEST_BROKEN_HINT, &[]))?;
+    let ingress = SocketAddr::new(up.listen, up.port);
+    let operator = free_ports(up, ingress)?;
+    for variables in [catching_proxy_variables().join(", ")].iter().filter(|names| !names.is_empty()) {
+        language.lines(text::PROXY_VARIABLES, &[variables]).iter().for_each(|line| printer::warning(line));
+    }
+    let program = std::env::current_exe().map_err(|error| Failure::new(Exit::Usage, text::PLAIN, &[&error]))?;
+    let plan = Plan { ingress, store, seed: up.seed, ui_dir: up.ui_dir.clone(), program, language: language.code() };
+    crate::roles::runtime(true).block_on(serve(state, plan, baseline, manifests, operator, language, started))
+}
+
+fn manifests_folder(up: &Up) -> Result<Option<PathBuf>, Failure> {
+    let Some(folder) = &up.manifests else { return Ok(None) };
+    let broken = |error: &dyn std::fmt::Display| Failure::new(Exit::Usage, text::BAD_FILE, &[&folder.display(), error]);
+    folder.canonicalize().map(Some).map_err(|error| broken(&error))
+}
+
+/// Are the ports for people free? The operator door is kept; the ingress port is its pod's to take.
+fn free_ports(up: &Up, ingress: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(ingress).map_err(|_| {
+        Failure::new(Exit::Usage, text::PORT_TAKEN, &[&up.port])
+            .hint(text::PORT_TAKEN_HINT, &[&up.port.checked_add(1).unwrap_or(8081), &up.port])
+    })?;
+    let operator = TcpListener::bind((up.listen, up.operator_port)).or_else(|error| {
+        // The default is a wish; a port that was asked for is not.
+        if up.operator_port == crate::cli::OPERATOR_PORT { TcpListener::bind((up.listen, 0)) } else { Err(error) }
+    });
+    operator.map_err(|_| Failure::new(Exit::Usage, text::PORT_TAKEN, &[&up.operator_port]).hint(text::OPERATOR_PORT_TAKEN_HINT, &[]))
+}
+
+async fn serve(
+    state: State,
+    plan: Plan,
+    baseline: Baseline,
+    manifests: Option<PathBuf>,
+    operator: TcpListener,
+    language: Language,
+    started: Instant,
+) -> Outcome {
+    let shutdown = crate::shutdown::on_signal().map_err(|error| Failure::new(Exit::Usage, text::PLAIN, &[&error]))?;
+    let mut running = Vec::new();
+    for local in CLUSTERS {
+        running.push(open(&state, local).await?);
+    }
+    if let Some(before) = state.note(STORE_NOTE).filter(|before| *before != plan.store.name()) {
+        language.lines(text::STORE_SWITCHED, &[&before, &plan.store.name()]).iter().for_each(|line| printer::warning(line));
+    }
+    state.write_note(STORE_NOTE, &plan.store.name())?;
+    state.write_note(MANIFESTS_NOTE, &manifests.map(|path| path.display().to_string()).unwrap_or_default())?;
+    write_kubeconfig(&state, &running)?;
+    founding::prepare_store(&state, &plan)?;
+    let kubelets = running.iter().map(|running| kubelet(&state, &plan, running)).collect::<Result<Vec<_>, _>>()?;
+    founding::found(&state, &baseline, &running)?;
+
+    let operator_url = operator.local_addr().map(|address| format!("http://localhost:{}", address.port())).unwrap_or_default();
+    let info = RunInfo {
+        pid: std::process::id(),
+        page: format!("http://localhost:{}", plan.ingress.port()),
+        operator: operator_url,
+        debug_sockets: CLUSTERS.iter().map(|local| (local.name.to_owned(), Plan::istiod_socket(&state, local.name, "debug"))).collect(),
+        store: plan.store.name(),
+        seed: plan.seed,
+    };
+    state.publish(&info)?;
+    let registries: Vec<_> = running.iter().map(|running| (running.local, running.cluster.registry().clone())).collect();
+
+    // Pods stop first, while the API servers still take their status.
+    let (pods, servers) = (shutdown.child_token(), CancellationToken::new());
+    let (mut pod_tasks, mut server_tasks) = (JoinSet::new(), JoinSet::new());
+    for (running, kubelet) in running.into_iter().zip(kubelets) {
+        let registry = running.cluster.registry().clone();
+        server_tasks.spawn(running.bound.run(servers.clone()));
+        server_tasks.spawn(controllers::run(registry.clone(), servers.clone()));
+        server_tasks.spawn(scheduler::run(registry, servers.clone()));
+        pod_tasks.spawn(kubelet.run(pods.clone()));
+    }
+    let door = operator::Door {
+        listener: operator,
+        place: Place {
+            istiods: info.debug_sockets.clone(),
+            baseline: Some(state.folder().to_owned()),
+            ui_dir: plan.ui_dir.clone(),
+            seed: plan.seed,
+            language: plan.language.to_owned(),
+        },
+        kubeconfig: state.kubeconfig(),
+        registry: registries[0].1.clone(),
+        cluster: registries[0].0.name,
+        runtime: state.runtime().to_owned(),
+    };
+    server_tasks.spawn(operator::run(door, servers.clone()));
+
+    printer::note(&language.line(text::STARTING, &[]));
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        waiting = summary::wait_until_ready(&registries, READY_PATIENCE) => {
+            summary::print(&state, &plan, &info, &registries, &waiting, started.elapsed(), language);
+            shutdown.cancelled().await;
+        }
+    }
+    printer::note(&language.line(text::STOPPING, &[]));
+    while pod_tasks.join_next().await.is_some() {}
+    servers.cancel();
+    let _ = tokio::time::timeout(SERVER_PATIENCE, async { while server_tasks.join_next().await.is_some() {} }).await;
+    for (_, registry) in &registries {
+        registry.flush();
+    }
+    printer::note(&language.line(text::STOPPED, &[&state.folder().display().to_string()]));
+    Ok(())
+}
+
+/// When the summary is printed even though a pod is not ready.
+const READY_PATIENCE: Duration = Duration::from_secs(20);
+/// How long API servers may take to end their streams.
+const SERVER_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Opens a cluster and makes its API server listen: 127.BLOCK.0.1 and .2, port 6443.
+async fn open(state: &State, local: LocalCluster) -> Result<Running, Failure> {
+    let number: u8 = if local.name == CLUSTERS[0].name { 1 } else { 2 };
+    let block = state.block();
+    let (address, port) = if cfg!(target_os = "linux") { (Ipv4Addr::new(127, block, 0, number), 6443) } else { (Ipv4Addr::LOCALHOST, 0) };
+    // Odd thirds are ctx1's, even ones ctx2's; Services start at 200.
+    let thirds = |from: u8, to: u8| (from..=to).filter(|third| third % 2 == number % 2).collect::<Vec<u8>>();
+    let config = ClusterConfig {
+        name: local.name.to_owned(),
+        listen: SocketAddr::new(IpAddr::V4(address), port),
+        state_dir: state.folder().join(local.name),
+        pod_network: PodNetwork { block, thirds: thirds(1, 199) },
+        service_network: ServiceNetwork { block, thirds: thirds(200, 250) },
+    };
+    let cluster = Cluster::open(config, Arc::new(MeshAdmission))
+        .map_err(|error| Failure::new(Exit::Usage, text::STATE_BROKEN, &[&chain(&error)]).hint(text::STATE_VERSION_HINT, &[]))?;
+    let bound = cluster.bind().await.map_err(|error: BindError| Failure::new(Exit::Usage, text::PLAIN, &[&chain(&error)]))?;
+    Ok(Running { local, cluster, bound })
+}
+
+/// An error with its causes on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+fn kubelet(state: &State, plan: &Plan, running: &Running) -> Result<Kubelet, Failure> {
+    let images = Images {
+        smov: plan.program.clone(),
+        redis: match &plan.store {
+            Store::Redis(server) => Some(server.clone()),
+            Store::Sqlite | Store::External(_) => store::find_server(),
+        },
+        ingress: plan.ingress,
+        app_env: founding::app_environment(state, plan),
+    };
+    let config = node::config(state, plan, running, images);
+    let kubelet = Kubelet::new(config, running.cluster.registry().clone())
+        .map_err(|error| Failure::new(Exit::Usage, text::STATE_BROKEN, &[&error]))?;
+    running.cluster.serve_logs(kubelet.logs());
+    Ok(kubelet)
+}
+
+/// One file with both contexts. Real Kubernetes' tools read JSON where they read YAML.
+fn write_kubeconfig(state: &State, running: &[Running]) -> Result<(), Failure> {
+    let mut merged = serde_json::json!({"apiVersion": "v1", "kind": "Config", "current-context": CLUSTERS[0].name, "clusters": [], "users": [], "contexts": []});
+    for running in running {
+        let mut one = running.cluster.admin_kubeconfig();
+        for list in ["clusters", "users", "contexts"] {
+            let entries = one[list].as_array_mut().map(std::mem::take).unwrap_or_default();
+            merged[list].as_array_mut().expect("written two lines above").extend(entries);
+        }
+    }
+    let content = serde_saphyr::to_string(&merged).map_err(|error| Failure::new(Exit::Usage, text::PLAIN, &[&error]))?;
+    write_private(&state.kubeconfig(), &content).map_err(|error| {
+        Failure::new(Exit::Usage, text::STATE_UNWRITABLE, &[&state.folder().display(), &error]).hint(text::STATE_UNWRITABLE_HINT, &[])
+    })
+}

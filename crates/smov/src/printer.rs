@@ -1,0 +1,64 @@
+//! The only place that writes to the terminal. Colour follows NO_COLOR and pipes (anstream).
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this module is the printer")]
+
+use anstyle::{AnsiColor, Style};
+use unicode_width::UnicodeWidthStr;
+
+pub(crate) const BOLD: Style = Style::new().bold();
+pub(crate) const DIM: Style = Style::new().dimmed();
+pub(crate) const CTX1: Style = AnsiColor::Blue.on_default();
+pub(crate) const CTX2: Style = AnsiColor::Yellow.on_default();
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
+pub(crate) const BAD: Style = AnsiColor::Red.on_default();
+
+/// Text in a style.
+pub(crate) fn paint(style: Style, text: &str) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// A line of data.
+pub(crate) fn line(text: &str) {
+    anstream::println!("{text}");
+}
+
+/// Text without a line end, as it is.
+pub(crate) fn raw(text: &str) {
+    anstream::print!("{text}");
+}
+
+/// A line for people, beside the data.
+pub(crate) fn note(text: &str) {
+    anstream::eprintln!("{text}");
+}
+
+pub(crate) fn error(text: &str) {
+    anstream::eprintln!("{} {text}", paint(BAD.bold(), "error:"));
+}
+
+pub(crate) fn hint(text: &str) {
+    anstream::eprintln!("{}  {text}", paint(BOLD, "hint:"));
+}
+
+pub(crate) fn warning(text: &str) {
+    anstream::eprintln!("{} {text}", paint(CTX2.bold(), "warning:"));
+}
+
+/// Pads to a width in terminal columns; Korean letters are two wide.
+pub(crate) fn pad(text: &str, width: usize) -> String {
+    format!("{text}{}", " ".repeat(width.saturating_sub(text.width())))
+}
+
+/// Rows in columns, two spaces between.
+pub(crate) fn table(rows: &[Vec<String>]) {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let widths: Vec<usize> =
+        (0..columns).map(|column| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.width()).max().unwrap_or(0)).collect();
+    for row in rows {
+        let cells: Vec<String> = row
+            .iter()
+            .enumerate()
+            .map(|(column, cell)| if column + 1 == row.len() { cell.clone() } else { pad(cell, widths[column]) })
+            .collect();
+        line(cells.join("   ").trim_end());
+    }
+}

@@ -1,0 +1,190 @@
+//! The one dictionary of what `smov` prints, in Korean and English.
+//!
+//! `--lang`, else LANG, else both lines: a message is a [`Text`], filled and printed through [`Language`].
+
+use crate::cli::LangChoice;
+
+/// One message in both languages, with `{}` places.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Text {
+    pub(crate) ko: &'static str,
+    pub(crate) en: &'static str,
+}
+
+/// Which languages a person reads here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Language {
+    Korean,
+    English,
+    Both,
+}
+
+impl Language {
+    /// From `--lang`, else from the locale variables.
+    pub(crate) fn choose(choice: Option<LangChoice>, locale: &str) -> Self {
+        match choice {
+            Some(LangChoice::Ko) => Self::Korean,
+            Some(LangChoice::En) => Self::English,
+            None if locale.starts_with("ko") => Self::Korean,
+            None if locale.starts_with("en") => Self::English,
+            None => Self::Both,
+        }
+    }
+
+    /// What a page starts with; empty = what the browser asks for.
+    pub(crate) fn code(self) -> &'static str {
+        match self {
+            Self::Korean => "ko",
+            Self::English => "en",
+            Self::Both => "",
+        }
+    }
+
+    /// Of this process: `--lang`, else LC_ALL, LC_MESSAGES, LANG.
+    pub(crate) fn of_process(choice: Option<LangChoice>) -> Self {
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let locale = variable("LC_ALL").or_else(|| variable("LC_MESSAGES")).or_else(|| variable("LANG")).unwrap_or_default();
+        Self::choose(choice, &locale)
+    }
+
+    /// The message on one line per language.
+    pub(crate) fn lines(self, text: Text, arguments: &[&str]) -> Vec<String> {
+        match self {
+            Self::Korean => vec![fill(text.ko, arguments)],
+            Self::English => vec![fill(text.en, arguments)],
+            Self::Both => vec![fill(text.ko, arguments), fill(text.en, arguments)],
+        }
+    }
+
+    /// The message on one line: `한국어 · English` where both are read.
+    pub(crate) fn line(self, text: Text, arguments: &[&str]) -> String {
+        self.lines(text, arguments).join(" · ")
+    }
+}
+
+/// Puts the arguments into the `{}` places, in order.
+fn fill(template: &str, arguments: &[&str]) -> String {
+    let mut filled = String::with_capacity(template.len() + 32);
+    let mut arguments = arguments.iter();
+    let mut rest = template;
+    while let Some(place) = rest.find("{}") {
+        filled.push_str(&rest[..place]);
+        filled.push_str(arguments.next().unwrap_or(&"{}"));
+        rest = &rest[place + 2..];
+    }
+    filled.push_str(rest);
+    filled
+}
+
+macro_rules! dictionary {
+    ($($(#[$doc:meta])* $name:ident: $ko:literal, $en:literal;)*) => {
+        $($(#[$doc])* pub(crate) const $name: Text = Text { ko: $ko, en: $en };)*
+
+        #[cfg(test)]
+        const ALL: &[(&str, Text)] = &[$((stringify!($name), $name)),*];
+    };
+}
+
+dictionary! {
+    STARTING: "두 클러스터를 시작합니다…", "Starting two clusters…";
+    READY: "준비 완료 · {}초", "ready in {} s";
+    READY_PARTLY: "{}초가 지났지만 아직 준비되지 않은 파드가 있습니다: {}", "after {} s these pods are not ready yet: {}";
+    LABEL_PAGE: "페이지", "page";
+    LABEL_OPERATOR: "운영자 문", "operator door";
+    LABEL_KUBECTL: "kubectl", "kubectl";
+    LABEL_STORE: "저장소", "store";
+    LABEL_PODS: "파드", "pods";
+    LABEL_SEED: "시드", "seed";
+    LABEL_STATE: "상태 폴더", "state folder";
+    LABEL_TRY: "다음으로 해 볼 것", "try next";
+    OPERATOR_NOTE: "프록시를 거치지 않는 페이지 (게이트웨이가 막혀도 열립니다)", "the same page through no proxy (works when the gateway is cut off)";
+    STORE_REDIS: "redis ({}) · ctx2의 redis 파드", "redis ({}) · pod redis in ctx2";
+    STORE_EXTERNAL: "redis · {} (외부)", "redis · {} (external)";
+    STORE_SQLITE: "SQLite 내장 · {} (어느 클라우드에도 속하지 않음)", "embedded SQLite · {} (on no cloud's side)";
+    TRY_PAGE: "열어 보고 ▶ 를 누르세요", "open it and press ▶";
+    TRY_CURL: "어느 클러스터의 파드가 답했는지 보기", "see which cluster's pod answered";
+    TRY_SHIFT: "사용자 트래픽을 모두 ctx2로", "all user traffic to ctx2";
+    TRY_RESET: "처음 설정으로", "back to the baseline";
+    STOPPING: "종료합니다…", "Stopping…";
+    STOPPED: "모두 종료했습니다. 데이터는 {}에 남아 있습니다.", "Everything has stopped. Your data stays in {}.";
+    STOP_REQUESTED: "종료를 요청했습니다 (pid {})", "asked pid {} to stop";
+    NOT_RUNNING: "실행 중인 smov가 없습니다: {}", "no smov runs on this state folder: {}";
+    NOT_RUNNING_HINT: "`smov up`으로 시작하거나 --state-dir을 확인하세요", "start it with `smov up`, or check --state-dir";
+    ALREADY_RUNNING: "이 상태 폴더로 이미 실행 중입니다: {} (pid {})", "already running on this state folder: {} (pid {})";
+    ALREADY_RUNNING_HINT: "`smov status`로 보거나, `smov down`으로 끄거나, 다른 --state-dir을 쓰세요", "see `smov status`, stop it with `smov down`, or use another --state-dir";
+    PORT_TAKEN: "{} 포트를 이미 다른 프로그램이 쓰고 있습니다", "port {} is already in use";
+    PORT_TAKEN_HINT: "`smov up --port {}`처럼 다른 포트를 쓰세요. 누가 쓰는지: `ss -ltnp 'sport = :{}'`", "use another one, for example `smov up --port {}`; who has it: `ss -ltnp 'sport = :{}'`";
+    OPERATOR_PORT_TAKEN_HINT: "`--operator-port 0`이면 빈 포트를 씁니다", "`--operator-port 0` takes any free port";
+    NO_REDIS: "`--store redis`를 골랐지만 redis-server도 valkey-server도 없습니다", "`--store redis` was chosen, but neither redis-server nor valkey-server is on PATH";
+    NO_REDIS_HINT: "설치하거나(예: `apt-get install redis-server`) `--store sqlite`를 쓰세요", "install one (for example `apt-get install redis-server`) or use `--store sqlite`";
+    REDIS_GONE: "이 상태 폴더의 데이터는 redis에 있지만 redis-server가 없습니다", "the data of this state folder is in redis, but there is no redis-server";
+    BAD_STORE: "`{}`는 저장소가 아닙니다", "`{}` is not a store";
+    BAD_STORE_HINT: "auto, sqlite, redis 또는 redis://HOST:PORT", "use auto, sqlite, redis, or redis://HOST:PORT";
+    STORE_SWITCHED: "저장소를 {}에서 {}(으)로 바꿨습니다. 데이터는 옮겨지지 않습니다.", "the store was switched from {} to {}; data does not move along";
+    STATE_UNWRITABLE: "상태 폴더에 쓸 수 없습니다: {} ({})", "cannot write to the state folder {}: {}";
+    STATE_UNWRITABLE_HINT: "쓰기 권한이 있는 폴더를 --state-dir로 지정하세요", "give a folder that you may write to with --state-dir";
+    STATE_VERSION: "상태 폴더 {}은(는) 다른 버전({})이 만들었습니다. 이 smov는 {} 버전을 읽습니다", "the state folder {} was written by another version ({}); this smov reads version {}";
+    STATE_VERSION_HINT: "그 버전의 smov로 열거나, 다른 --state-dir을 쓰거나, 필요 없으면 폴더를 지우세요", "open it with that version of smov, use another --state-dir, or delete the folder if it is not needed";
+    STATE_BROKEN: "상태 폴더를 읽을 수 없습니다: {}", "the state folder cannot be read: {}";
+    MANIFEST_BROKEN: "매니페스트에 문제가 있습니다: {}", "a manifest is broken: {}";
+    MANIFEST_BROKEN_HINT: "위치를 고친 뒤 다시 시작하세요. 아무것도 적용하지 않았습니다", "mend that place and start again; nothing was applied";
+    LISTEN_NOT_LOOPBACK: "{}은(는) 루프백 주소가 아닙니다. 다른 컴퓨터에 여는 일은 비밀번호와 TLS가 있어야 합니다", "{} is not a loopback address; opening smov to other machines needs a password and TLS, which this version does not have";
+    LISTEN_HINT: "--listen을 빼면 127.0.0.1에서만 받습니다", "leave --listen away to listen on 127.0.0.1 only";
+    PROXY_VARIABLES: "이 셸의 {} 때문에 curl이 localhost를 프록시로 보낼 수 있습니다: `export no_proxy=localhost,127.0.0.0/8`", "this shell's {} may send curl's localhost requests to a proxy: `export no_proxy=localhost,127.0.0.0/8`";
+    UNREACHABLE: "메시에 연결할 수 없습니다: {}", "the mesh is not reachable: {}";
+    UNKNOWN_CONTEXT: "`{}`라는 클러스터는 없습니다", "there is no cluster `{}`";
+    UNKNOWN_CONTEXT_HINT: "ctx1 또는 ctx2", "use ctx1 or ctx2";
+    BAD_FILE: "{}: {}", "{}: {}";
+    APPLY_FAILED: "적용하지 못한 객체가 {}개 있습니다", "{} object(s) were not applied";
+    RESET_DONE: "처음 설정으로 되돌렸습니다: 바뀐 객체 {}개", "back to the baseline: {} object(s) changed";
+    PLAIN: "{}", "{}";
+    UNKNOWN_RESOURCE: "`{}`라는 리소스는 없습니다", "there is no resource `{}`";
+    UNKNOWN_RESOURCE_HINT: "예: pods, deployments, services, vs, dr, gw", "for example pods, deployments, services, vs, dr, gw";
+    NOTHING_FOUND: "{}: 찾은 것이 없습니다", "{}: nothing found";
+    LOAD_SUMMARY: "요청 {}건, {}초, 초당 {}건", "{} requests in {} s, {} per second";
+    LOAD_NO_ANSWER: "응답 없음", "no answer";
+    LOAD_BAD_MIX: "`{}`는 비율이 아닙니다. 예: user=2,movie=1", "`{}` is not a mix such as user=2,movie=1";
+    LOAD_NOT_SENT: "보내지 못한 요청 {}건: 앞선 요청이 너무 많이 밀려 있었습니다", "{} requests were not sent: too many before them were still open";
+    STATUS_UP: "실행 중 · pid {} · {}", "running · pid {} · {}";
+    DOCTOR_OK: "문제 없음", "fine";
+    DOCTOR_COMPILER: "C 컴파일러", "C compiler";
+    DOCTOR_COMPILER_FIX: "데비안/우분투: `apt-get install gcc`, 페도라: `dnf install gcc`, macOS: `xcode-select --install` (빌드할 때만 필요)", "Debian/Ubuntu: `apt-get install gcc`, Fedora: `dnf install gcc`, macOS: `xcode-select --install` (only to build)";
+    DOCTOR_PORT: "{} 포트", "port {}";
+    DOCTOR_PROXY: "프록시 환경 변수", "proxy variables";
+    DOCTOR_KUBECTL: "kubectl", "kubectl";
+    DOCTOR_KUBECTL_FIX: "선택 사항: 1.31 이상을 설치하세요. 없어도 `smov get`과 `smov apply`는 됩니다", "optional: install 1.31 or later; `smov get` and `smov apply` work without it";
+    DOCTOR_KUBECTL_OLD: "{}은(는) 너무 오래됐습니다. 1.31 이상이 필요합니다", "{} is too old; 1.31 or later is supported";
+    DOCTOR_REDIS: "redis-server", "redis-server";
+    DOCTOR_REDIS_FIX: "선택 사항: 없으면 내장 SQLite를 씁니다", "optional: without it the embedded SQLite store is used";
+    DOCTOR_MEMORY: "메모리", "memory";
+    DOCTOR_MEMORY_LOW: "남은 메모리 {} MB: 200 MB 이상이 필요합니다", "{} MB are free: 200 MB are needed";
+    DOCTOR_STATE: "상태 폴더", "state folder";
+    DOCTOR_PLATFORM: "운영체제", "system";
+    DOCTOR_PLATFORM_FIX: "이 시스템에서는 제한이 있습니다. Windows에서는 WSL2를 쓰세요", "limited on this system; on Windows use WSL2";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_languages_have_the_same_places() {
+        for (name, text) in ALL {
+            assert_eq!(text.ko.matches("{}").count(), text.en.matches("{}").count(), "{name}");
+            assert!(!text.ko.is_empty() && !text.en.is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_locale_decides_unless_asked() {
+        assert_eq!(Language::choose(None, "ko_KR.UTF-8"), Language::Korean);
+        assert_eq!(Language::choose(None, "en_US.UTF-8"), Language::English);
+        assert_eq!(Language::choose(None, "C.UTF-8"), Language::Both);
+        assert_eq!(Language::choose(Some(LangChoice::En), "ko_KR.UTF-8"), Language::English);
+    }
+
+    #[test]
+    fn arguments_fill_places_in_order() {
+        assert_eq!(Language::English.line(ALREADY_RUNNING, &["x", "7"]), "already running on this state folder: x (pid 7)");
+    }
+}
