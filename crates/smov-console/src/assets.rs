@@ -18,6 +18,7 @@ struct Embedded;
 #[derive(Debug, Clone, Default)]
 pub struct Assets {
     folder: Option<PathBuf>,
+    english: bool,
 }
 
 impl Assets {
@@ -28,12 +29,23 @@ impl Assets {
 
     /// The folder's files; the embedded ones where it has none.
     pub fn folder(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: Some(folder.into()) }
+        Self { folder: Some(folder.into()), ..Self::default() }
+    }
+
+    /// The same files, with this language (`ko`, `en`) for browsers that have chosen none: written into the page itself, so that the first
+    /// paint is in it.
+    #[must_use]
+    pub fn speaking(self, language: &str) -> Self {
+        Self { english: language == "en", ..self }
     }
 
     /// Answers a GET or HEAD for a file (`index.html`, `css/tokens.css`). `version` is the query's `v`.
     pub(crate) async fn serve(&self, path: &str, version: Option<&str>, method: &Method, headers: &HeaderMap) -> Response {
-        let Some(content) = self.read(path).await else { return Problem::not_found().into_response() };
+        let Some(mut content) = self.read(path).await else { return Problem::not_found().into_response() };
+        if self.english && path == "index.html" {
+            let page = String::from_utf8_lossy(&content).replacen("<html lang=\"ko\">", "<html lang=\"en\">", 1);
+            content = Cow::Owned(page.into_bytes());
+        }
         let tag = hex(&Sha256::digest(&content)[..16]);
         let quoted = format!("\"{tag}\"");
         let fresh = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
@@ -65,8 +77,8 @@ impl Assets {
         {
             return Some(Cow::Owned(content));
         }
-        // The page's own tests lie beside it, but are not part of it.
-        if path.starts_with("tests/") {
+        // The page's own tests and its manifest lie beside it, but are not part of it.
+        if path.starts_with("tests/") || path == "kustomization.yaml" {
             return None;
         }
         Embedded::get(path).map(|file| file.data)
@@ -109,5 +121,14 @@ mod tests {
         for path in ["", "/etc/passwd", "../Cargo.toml", "a/../../b", ".git/config", "a//b", "a/.hidden", "c:\\x", "a\\b"] {
             assert!(!is_plain(path), "{path}");
         }
+    }
+    #[tokio::test]
+    async fn the_page_itself_carries_the_default_language() {
+        let page = |assets: Assets| async move {
+            let answer = assets.serve("index.html", None, &Method::GET, &HeaderMap::new()).await;
+            String::from_utf8(axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap().to_vec()).unwrap()
+        };
+        assert!(page(Assets::embedded()).await.contains("<html lang=\"ko\">"));
+        assert!(page(Assets::embedded().speaking("en")).await.contains("<html lang=\"en\">"));
     }
 }

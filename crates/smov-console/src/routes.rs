@@ -39,7 +39,7 @@ pub struct Console {
 /// The console's routes, with guard and security headers.
 pub fn router(console: Console) -> Router {
     let hosts = console.allowed_hosts.clone();
-    let guarded = Router::new()
+    let router = Router::new()
         .route("/api/v1/events", get(events::events))
         .route("/api/v1/state", get(events::state))
         .route("/api/v1/load", post(control::load))
@@ -50,9 +50,11 @@ pub fn router(console: Console) -> Router {
         .route("/topology", get(seed::topology))
         .route("/deployment-status", get(seed::deployment_status))
         .route("/traffic-history", get(seed::traffic_history))
-        .with_state(console.clone());
-    let page = Router::new().route("/", get(index)).route("/index.html", get(index)).route("/ui/{*path}", get(file)).with_state(console);
-    guard(guarded, hosts).merge(page).layer(map_response(secure))
+        .route("/", get(index))
+        .route("/index.html", get(index))
+        .route("/ui/{*path}", get(file))
+        .with_state(console);
+    guard(router, hosts).layer(map_response(secure))
 }
 
 #[derive(Deserialize)]

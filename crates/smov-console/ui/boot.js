@@ -7,7 +7,8 @@
   if (theme !== 'light' && theme !== 'dark') theme = matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light';
   root.dataset.theme = theme;
   var lang = query.get('lang') || kept('lang');
-  root.lang = lang === 'en' || lang === 'ko' ? lang : 'ko';
+  // Without a wish the server's default stays, which it wrote into the root element.
+  if (lang === 'en' || lang === 'ko') root.lang = lang;
   if (lang !== 'en' && lang !== 'ko') root.dataset.langUnset = '';
   var projector = query.get('projector') !== null ? query.get('projector') : kept('projector');
   if (projector === '1' || projector === '') root.dataset.projector = '';

@@ -126,9 +126,9 @@ async fn nothing_outside_the_folder_is_served() {
 }
 
 #[tokio::test]
-async fn api_answers_only_under_allowed_hosts() {
+async fn page_and_api_answer_only_under_allowed_hosts() {
     let app = plain(&hub("e"));
-    for path in ["/api/v1/state", "/api/v1/events", "/api/v1/requests/x", "/topology", "/traffic-weights"] {
+    for path in ["/", "/ui/boot.js", "/api/v1/state", "/api/v1/events", "/api/v1/requests/x", "/topology", "/traffic-weights"] {
         let answer = call(&app, Method::GET, path, &[("host", "rebound.example:8080")], "").await;
         assert_eq!((answer.status(), header(&answer, "content-type")), (StatusCode::FORBIDDEN, "application/problem+json"), "{path}");
         let problem = json_of(answer).await;

@@ -184,7 +184,7 @@ fn a_failing_endpoint_is_ejected_and_comes_back() {
 }
 
 #[test]
-fn connections_are_kept_and_an_upstream_that_closed_one_is_called_again() {
+fn one_connection_carries_many_requests() {
     run(async {
         let pod = user_pod("127.70.5.8", "ctx1", App::saying("ok"));
         let caller = caller(caller_snapshot(vec![rule(to(&[(1, None)]))], vec![cluster(None, &[(pod.address, pod.workload.clone())])]));

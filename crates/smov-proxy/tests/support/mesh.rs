@@ -45,12 +45,6 @@ pub fn run(test: impl Future<Output = ()>) {
     LocalSet::new().block_on(&runtime, async { tokio::time::timeout(Duration::from_secs(30), test).await.expect("the test hangs") });
 }
 
-/// Runs a test in which time passes only when everybody waits.
-pub fn run_paused(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-    LocalSet::new().block_on(&runtime, test);
-}
-
 pub fn text(status: u16, body: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(Full::new(body.into()).boxed());
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
