@@ -22,10 +22,10 @@ use tokio_util::sync::CancellationToken;
 use crate::proxies::{Proxies, Target};
 use crate::publisher::View;
 use crate::rows::{RowNews, RowReader};
-use crate::status::{EndpointGone, Syncz};
+use crate::status::{EndpointGone, EndpointKnown, Syncz};
 
-/// How long `/debug/endpoint-gone` waits.
-const GONE_PATIENCE: Duration = Duration::from_secs(5);
+/// How long `/debug/endpoint-gone` and `/debug/endpoint-known` wait.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How often a quiet stream of rows says that it is alive.
 const ALIVE: Duration = Duration::from_secs(15);
 
@@ -47,6 +47,7 @@ pub(crate) fn debug_routes(debug: Arc<Debug>) -> Router {
         .route("/debug/requests/{id}", get(requests))
         .route("/debug/syncz", get(syncz))
         .route("/debug/endpoint-gone", get(endpoint_gone))
+        .route("/debug/endpoint-known", get(endpoint_known))
         .route("/debug/diagnostics", get(diagnostics))
         .route("/debug/snapshot/{pod}", get(snapshot))
         .route("/metrics", get(metrics))
@@ -105,31 +106,45 @@ async fn snapshot(State(debug): Shared, Path(pod): Path<String>) -> Response {
 }
 
 #[derive(Deserialize)]
-struct GoneQuery {
+struct EndpointQuery {
     /// `127.9.1.4`, or `127.0.0.1:21005` where pods share an address.
     address: String,
 }
 
-async fn endpoint_gone(State(debug): Shared, Query(query): Query<GoneQuery>) -> Response {
+async fn endpoint_gone(State(debug): Shared, Query(query): Query<EndpointQuery>) -> Response {
+    match until(&debug, &query, Proxies::nobody_leads_to).await {
+        Ok((status, gone)) => (status, Json(EndpointGone { gone })).into_response(),
+        Err(refusal) => refusal,
+    }
+}
+
+async fn endpoint_known(State(debug): Shared, Query(query): Query<EndpointQuery>) -> Response {
+    match until(&debug, &query, Proxies::everybody_leads_to).await {
+        Ok((status, known)) => (status, Json(EndpointKnown { known })).into_response(),
+        Err(refusal) => refusal,
+    }
+}
+
+/// Waits until the proxies are as asked; 504 when that takes too long.
+async fn until(debug: &Debug, query: &EndpointQuery, holds: fn(&Proxies, Target) -> bool) -> Result<(StatusCode, bool), Response> {
     let Some(target) = parse_target(&query.address) else {
-        return (StatusCode::BAD_REQUEST, format!("`{}` is no IP address\n", query.address)).into_response();
+        return Err((StatusCode::BAD_REQUEST, format!("`{}` is no IP address\n", query.address)).into_response());
     };
     let mut progress = debug.proxies.progress();
-    let gone = async {
-        while !debug.proxies.nobody_leads_to(target) {
+    let reached = async {
+        while !holds(&debug.proxies, target) {
             // The sender lives as long as the proxies' table.
             if progress.changed().await.is_err() {
                 return;
             }
         }
     };
-    let gone = tokio::select! {
-        () = gone => true,
-        () = tokio::time::sleep(GONE_PATIENCE) => false,
+    let reached = tokio::select! {
+        () = reached => true,
+        () = tokio::time::sleep(PATIENCE) => false,
         () = debug.shutdown.cancelled() => false,
     };
-    let status = if gone { StatusCode::OK } else { StatusCode::GATEWAY_TIMEOUT };
-    (status, Json(EndpointGone { gone })).into_response()
+    Ok((if reached { StatusCode::OK } else { StatusCode::GATEWAY_TIMEOUT }, reached))
 }
 
 fn parse_target(address: &str) -> Option<Target> {

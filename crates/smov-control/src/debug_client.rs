@@ -17,9 +17,9 @@ use smov_model::record::Record;
 use smov_model::snapshot::Snapshot;
 use tokio::net::UnixStream;
 
-use crate::status::{EndpointGone, PodEdge, RowEvent, Syncz};
+use crate::status::{EndpointGone, EndpointKnown, PodEdge, RowEvent, Syncz};
 
-/// How long a whole answer may take; over the 5 s of `/debug/endpoint-gone`.
+/// How long a whole answer may take; over the 5 s of `/debug/endpoint-gone` and `/debug/endpoint-known`.
 const PATIENCE: Duration = Duration::from_secs(7);
 /// A stream of rows is taken for broken after this silence; the server says something every 15 s.
 const SILENCE: Duration = Duration::from_secs(40);
@@ -112,9 +112,18 @@ impl DebugClient {
     }
 
     async fn gone(&self, address: &str) -> Result<bool, DebugError> {
-        let (status, body) = self.get(&format!("/debug/endpoint-gone?address={}", escape(address))).await?;
+        Ok(self.endpoint::<EndpointGone>("gone", address).await?.gone)
+    }
+
+    /// Waits until every connected proxy leads to the pod's address; `false` when that takes over 5 s.
+    pub async fn endpoint_known(&self, address: std::net::IpAddr) -> Result<bool, DebugError> {
+        Ok(self.endpoint::<EndpointKnown>("known", &address.to_string()).await?.known)
+    }
+
+    async fn endpoint<T: DeserializeOwned>(&self, what: &str, address: &str) -> Result<T, DebugError> {
+        let (status, body) = self.get(&format!("/debug/endpoint-{what}?address={}", escape(address))).await?;
         match status {
-            StatusCode::OK | StatusCode::GATEWAY_TIMEOUT => Ok(serde_json::from_slice::<EndpointGone>(&body)?.gone),
+            StatusCode::OK | StatusCode::GATEWAY_TIMEOUT => Ok(serde_json::from_slice(&body)?),
             status => Err(unexpected(status, &body)),
         }
     }

@@ -147,6 +147,11 @@ impl Proxies {
         })
     }
 
+    /// Does every connected proxy run on a snapshot that leads there?
+    pub(crate) fn everybody_leads_to(&self, target: Target) -> bool {
+        self.table().connected.values().all(|proxy| proxy.acked.as_ref().is_some_and(|published| published.leads_to(target)))
+    }
+
     /// The connected proxies, by pod.
     pub(crate) fn statuses(&self) -> Vec<ProxyStatus> {
         let status = |((namespace, pod), proxy): (&PodKey, &Connected)| ProxyStatus {

@@ -99,3 +99,10 @@ pub struct EndpointGone {
     /// Do all connected proxies run on snapshots without that endpoint?
     pub gone: bool,
 }
+
+/// `/debug/endpoint-known`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointKnown {
+    /// Do all connected proxies run on snapshots with that endpoint?
+    pub known: bool,
+}

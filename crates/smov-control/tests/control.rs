@@ -214,7 +214,7 @@ async fn a_proxy_that_does_not_answer_holds_up_nobody_else() {
 }
 
 #[tokio::test]
-async fn an_endpoint_is_gone_when_every_proxy_has_said_so() {
+async fn an_endpoint_is_gone_or_known_when_every_proxy_has_said_so() {
     let mesh = Mesh::start().await;
     mesh.own.apply([pod("user-9", "127.9.1.9", "ctx1")]);
     let mut one = FakeProxy::greet(&mesh.socket, "user-1").await;
@@ -237,9 +237,20 @@ async fn an_endpoint_is_gone_when_every_proxy_has_said_so() {
     eventually("the first has said so", async || mesh.client.syncz().await.unwrap().proxies[0].acked.is_some_and(|at| at >= last.version))
         .await;
     assert!(!gone.is_finished(), "the other proxy still runs on the old one");
+    // Known again means known to both.
+    let known = tokio::spawn({
+        let client = mesh.client.clone();
+        async move { client.endpoint_known("127.9.1.1".parse().unwrap()).await.unwrap() }
+    });
     other.ack(&last).await;
     assert!(gone.await.unwrap());
     assert!(mesh.client.endpoint_gone_at("127.9.1.1:8081".parse().unwrap()).await.unwrap());
+
+    mesh.own.apply([slice(&[("user-1", "127.9.1.1")])]);
+    one.use_until(|snapshot| endpoints(snapshot).len() == 2).await;
+    assert!(!known.is_finished(), "the other proxy still runs on the old one");
+    other.use_until(|snapshot| endpoints(snapshot).len() == 2).await;
+    assert!(known.await.unwrap());
     mesh.stop().await;
 }
 

@@ -20,6 +20,16 @@ pub struct Answer {
 }
 
 impl Answer {
+    async fn read(response: http::Response<hyper::body::Incoming>) -> anyhow::Result<Self> {
+        let status = response.status().as_u16();
+        let mut headers = BTreeMap::new();
+        for (name, value) in response.headers() {
+            headers.entry(name.as_str().to_owned()).or_insert_with(|| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        }
+        let body = response.into_body().collect().await?.to_bytes();
+        Ok(Self { status, headers, body })
+    }
+
     /// A header, empty when it is absent.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
@@ -50,15 +60,7 @@ pub async fn post(url: &str, headers: &[(&str, &str)], body: &serde_json::Value)
 
 /// Sends a request and reads the whole answer.
 pub async fn send(method: Method, url: &str, headers: &[(&str, &str)], body: Bytes) -> anyhow::Result<Answer> {
-    let response = open(method, url, headers, body).await?;
-    let status = response.status().as_u16();
-    let headers = response
-        .headers()
-        .iter()
-        .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
-        .collect();
-    let body = response.into_body().collect().await?.to_bytes();
-    Ok(Answer { status, headers, body })
+    Answer::read(open(method, url, headers, body).await?).await
 }
 
 /// Sends a request; the body of the answer still streams.
@@ -73,10 +75,40 @@ pub async fn open(
     let stream = TcpStream::connect((authority.host(), authority.port_u16().unwrap_or(80))).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
-    let mut request =
-        Request::builder().method(method).uri(uri.path_and_query().map_or("/", |path| path.as_str())).header("host", authority.as_str());
+    let mut request = Request::builder().method(method).uri(uri.path_and_query().map_or("/", |path| path.as_str()));
+    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+        request = request.header("host", authority.as_str());
+    }
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
     Ok(sender.send_request(request.body(Full::new(body))?).await?)
+}
+
+/// One connection that is kept for many requests, one after the other.
+pub struct Kept {
+    sender: hyper::client::conn::http1::SendRequest<Full<Bytes>>,
+    authority: String,
+}
+
+impl Kept {
+    /// Connects to the host of a URL.
+    pub async fn connect(url: &str) -> anyhow::Result<Self> {
+        let uri: http::Uri = url.parse()?;
+        let authority = uri.authority().ok_or_else(|| anyhow::anyhow!("{url} has no host"))?;
+        let stream = TcpStream::connect((authority.host(), authority.port_u16().unwrap_or(80))).await?;
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        Ok(Self { sender, authority: authority.as_str().to_owned() })
+    }
+
+    /// Sends a GET and reads the whole answer.
+    pub async fn get(&mut self, path: &str, headers: &[(&str, &str)]) -> anyhow::Result<Answer> {
+        let mut request = Request::get(path).header("host", &self.authority);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.sender.ready().await?;
+        Answer::read(self.sender.send_request(request.body(Full::default())?).await?).await
+    }
 }

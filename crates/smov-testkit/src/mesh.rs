@@ -129,7 +129,7 @@ impl Drop for Mesh {
 
 fn command(program: &Path, state: &Path) -> Command {
     let mut command = Command::new(program);
-    command.arg("--state-dir").arg(state).args(["--lang", "en"]);
+    command.arg("--state-dir").arg(state).env("LC_ALL", "en_US.UTF-8");
     // Variables of the machine that runs the tests must not change what they see.
     for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "RUST_LOG", "KUBECONFIG"] {
         command.env_remove(name);
@@ -137,7 +137,7 @@ fn command(program: &Path, state: &Path) -> Command {
     command
 }
 
-/// Processes of this machine whose command line or environment names the folder: what a run left behind.
+/// Processes of this machine whose command line, environment or working directory names the folder: what a run left behind.
 pub fn processes_of(folder: &Path) -> Vec<(u32, String)> {
     let needle = folder.display().to_string();
     let mut found = Vec::new();
@@ -147,7 +147,10 @@ pub fn processes_of(folder: &Path) -> Vec<(u32, String)> {
             std::fs::read(entry.path().join(name)).map(|bytes| String::from_utf8_lossy(&bytes).replace('\0', " ")).unwrap_or_default()
         };
         let (line, environment) = (read("cmdline"), read("environ"));
-        if pid != std::process::id() && !line.is_empty() && (line.contains(&needle) || environment.contains(&needle)) {
+        // Some programs (redis-server) overwrite their environment with a title.
+        let directory = std::fs::read_link(entry.path().join("cwd")).map(|path| path.display().to_string()).unwrap_or_default();
+        let named = [&line, &environment, &directory].iter().any(|text| text.contains(&needle));
+        if pid != std::process::id() && !line.is_empty() && named {
             found.push((pid, line));
         }
     }

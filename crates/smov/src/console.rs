@@ -42,6 +42,6 @@ impl Place {
     /// The page's files.
     pub(crate) fn assets(&self) -> smov_console::assets::Assets {
         use smov_console::assets::Assets;
-        self.ui_dir.clone().map_or_else(Assets::embedded, Assets::folder)
+        self.ui_dir.clone().map_or_else(Assets::embedded, Assets::folder).speaking(&self.language)
     }
 }

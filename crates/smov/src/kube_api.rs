@@ -78,7 +78,7 @@ impl Cluster {
         })
     }
 
-    fn request(method: Method, uri: String, content: Option<(&str, &Value)>) -> Request<Vec<u8>> {
+    fn request(method: Method, uri: &str, content: Option<(&str, &Value)>) -> Request<Vec<u8>> {
         let mut request = Request::new(Vec::new());
         *request.method_mut() = method;
         *request.uri_mut() = uri.parse().expect("paths of kinds and checked names are URIs");
@@ -91,7 +91,7 @@ impl Cluster {
 
     /// One object; `None` = there is none.
     pub(crate) async fn get(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Option<Value>, CallError> {
-        match self.call(Self::request(Method::GET, path(kind, kind.version, Some(namespace), Some(name)), None)).await {
+        match self.call(Self::request(Method::GET, &path(kind, kind.version, Some(namespace), Some(name)), None)).await {
             Ok(object) => Ok(Some(object)),
             Err(CallError::Refused { code: 404, .. }) => Ok(None),
             Err(error) => Err(error),
@@ -100,13 +100,13 @@ impl Cluster {
 
     /// All objects of a kind, of one namespace or of all.
     pub(crate) async fn list(&self, kind: &Kind, namespace: Option<&str>) -> Result<Vec<Value>, CallError> {
-        let mut list = self.call(Self::request(Method::GET, path(kind, kind.version, namespace, None), None)).await?;
+        let mut list = self.call(Self::request(Method::GET, &path(kind, kind.version, namespace, None), None)).await?;
         Ok(list["items"].as_array_mut().map(std::mem::take).unwrap_or_default())
     }
 
     /// Objects as the server's table: column names and rows.
     pub(crate) async fn table(&self, kind: &Kind, namespace: Option<&str>, name: Option<&str>) -> Result<Value, CallError> {
-        let mut request = Self::request(Method::GET, path(kind, kind.version, namespace, name), None);
+        let mut request = Self::request(Method::GET, &path(kind, kind.version, namespace, name), None);
         let accept = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
         request.headers_mut().insert(http::header::ACCEPT, http::HeaderValue::from_static(accept));
         self.call(request).await
@@ -124,26 +124,26 @@ impl Cluster {
         };
         let Some(live) = self.get(kind, namespace, name).await? else {
             let uri = path(kind, version, Some(namespace), None) + query;
-            self.call(Self::request(Method::POST, uri, Some(("application/json", &crate::three_way::remembering(object))))).await?;
+            self.call(Self::request(Method::POST, &uri, Some(("application/json", &crate::three_way::remembering(object))))).await?;
             return Ok("created");
         };
         let mut wanted = object.clone();
         wanted["apiVersion"] = live["apiVersion"].clone();
         let Some(patch) = crate::three_way::patch(&wanted, &live) else { return Ok("unchanged") };
         let uri = path(kind, kind.version, Some(namespace), Some(name)) + query;
-        self.call(Self::request(Method::PATCH, uri, Some(("application/merge-patch+json", &patch)))).await?;
+        self.call(Self::request(Method::PATCH, &uri, Some(("application/merge-patch+json", &patch)))).await?;
         Ok("configured")
     }
 
     /// Replaces the spec by a merge patch with removals, so that it becomes exactly the one given. Gives whether anything changed.
     pub(crate) async fn patch(&self, kind: &Kind, namespace: &str, name: &str, patch: &Value) -> Result<Value, CallError> {
         let uri = path(kind, kind.version, Some(namespace), Some(name)) + "?fieldManager=smov";
-        self.call(Self::request(Method::PATCH, uri, Some(("application/merge-patch+json", patch)))).await
+        self.call(Self::request(Method::PATCH, &uri, Some(("application/merge-patch+json", patch)))).await
     }
 
     /// Deletes an object; one that is not there is fine.
     pub(crate) async fn delete(&self, kind: &Kind, namespace: &str, name: &str) -> Result<(), CallError> {
-        match self.call(Self::request(Method::DELETE, path(kind, kind.version, Some(namespace), Some(name)), None)).await {
+        match self.call(Self::request(Method::DELETE, &path(kind, kind.version, Some(namespace), Some(name)), None)).await {
             Ok(_) | Err(CallError::Refused { code: 404, .. }) => Ok(()),
             Err(error) => Err(error),
         }

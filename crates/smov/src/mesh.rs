@@ -5,6 +5,7 @@ pub(crate) mod baseline;
 pub(crate) mod drain;
 pub(crate) mod founding;
 pub(crate) mod images;
+pub(crate) mod known;
 pub(crate) mod node;
 pub(crate) mod state;
 pub(crate) mod store;

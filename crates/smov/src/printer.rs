@@ -1,5 +1,4 @@
 //! The only place that writes to the terminal. Colour follows NO_COLOR and pipes (anstream).
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this module is the printer")]
 
 use anstyle::{AnsiColor, Style};
 use unicode_width::UnicodeWidthStr;
@@ -45,14 +44,19 @@ pub(crate) fn warning(text: &str) {
 
 /// Pads to a width in terminal columns; Korean letters are two wide.
 pub(crate) fn pad(text: &str, width: usize) -> String {
-    format!("{text}{}", " ".repeat(width.saturating_sub(text.width())))
+    format!("{text}{}", " ".repeat(width.saturating_sub(columns(text))))
+}
+
+/// How wide a text is on the screen: colour takes no room.
+fn columns(text: &str) -> usize {
+    anstream::adapter::strip_str(text).to_string().width()
 }
 
 /// Rows in columns, two spaces between.
 pub(crate) fn table(rows: &[Vec<String>]) {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let count = rows.iter().map(Vec::len).max().unwrap_or(0);
     let widths: Vec<usize> =
-        (0..columns).map(|column| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.width()).max().unwrap_or(0)).collect();
+        (0..count).map(|column| rows.iter().filter_map(|row| row.get(column)).map(|cell| columns(cell)).max().unwrap_or(0)).collect();
     for row in rows {
         let cells: Vec<String> = row
             .iter()
@@ -60,5 +64,17 @@ pub(crate) fn table(rows: &[Vec<String>]) {
             .map(|(column, cell)| if column + 1 == row.len() { cell.clone() } else { pad(cell, widths[column]) })
             .collect();
         line(cells.join("   ").trim_end());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colour_takes_no_room_and_korean_takes_two() {
+        assert_eq!(columns(&paint(GOOD, "1/1")), 3);
+        assert_eq!(columns("파드"), 4);
+        assert_eq!(pad("파드", 6), "파드  ");
     }
 }

@@ -1,5 +1,7 @@
 //! Keeps ARCHITECTURE.md true: the *never uses* column against the manifests and sources, the phase tables against the words of the model.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 

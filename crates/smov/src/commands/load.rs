@@ -11,6 +11,7 @@ use hyper::{Request, Uri};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Global, Load, Output};
 use crate::failure::{Exit, Failure, Outcome};
@@ -107,7 +108,9 @@ pub(crate) async fn run(global: &Global, load: &Load, language: Language) -> Out
         .map_err(|error| Failure::new(Exit::Usage, text::UNREACHABLE, &[&error]))?;
     let (sender, mut samples) = mpsc::channel(MAX_OPEN);
     let started = Instant::now();
-    let shooter = tokio::spawn(shoot(load.clone(), plan, uris, total, sender));
+    // Ctrl-C ends the traffic, not the report.
+    let stop = crate::shutdown::on_signal().map_err(|error| Failure::new(Exit::Usage, text::PLAIN, &[&error]))?;
+    let shooter = tokio::spawn(shoot(load.clone(), plan, uris, total, sender, stop));
     let mut figures: Vec<Figures> = SERVICES.iter().map(|_| Figures::new()).collect();
     while let Some(sample) = samples.recv().await {
         figures[sample.service].add(sample);
@@ -130,15 +133,17 @@ fn parse_mix(mix: &str) -> Result<Vec<usize>, Failure> {
     if plan.is_empty() { Err(bad()) } else { Ok(plan) }
 }
 
-/// Sends request number n at start + n / rate; gives how many were not sent.
-async fn shoot(load: Load, plan: Vec<usize>, uris: Vec<Uri>, total: u64, samples: mpsc::Sender<Sample>) -> u64 {
+/// Sends request number n at start + n / rate, until all are sent or `stop`; gives how many were not sent because too many were open.
+async fn shoot(load: Load, plan: Vec<usize>, uris: Vec<Uri>, total: u64, samples: mpsc::Sender<Sample>, stop: CancellationToken) -> u64 {
     let client = tcp_client();
     let open = Arc::new(tokio::sync::Semaphore::new(MAX_OPEN));
     let start = Instant::now();
     let mut not_sent = 0;
     for number in 0..total {
         let due = start + Duration::from_secs_f64(number as f64 / load.rate);
-        tokio::time::sleep_until(due).await;
+        if stop.run_until_cancelled(tokio::time::sleep_until(due)).await.is_none() {
+            break;
+        }
         let Ok(permit) = Arc::clone(&open).try_acquire_owned() else {
             not_sent += 1;
             continue;

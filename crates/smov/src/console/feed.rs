@@ -105,7 +105,7 @@ pub(crate) async fn run(live: Live, watched: Vec<Watched>, shutdown: Cancellatio
     loop {
         tokio::select! {
             () = shutdown.cancelled() => break,
-            Some((cluster, answer)) = confirmations.recv() => feed.confirm(&cluster, answer),
+            Some((cluster, answer)) = confirmations.recv() => feed.confirm(&cluster, answer.as_deref()),
             event = events.recv() => {
                 let Some(event) = event else { break };
                 feed.take(event);
@@ -146,10 +146,10 @@ struct Feed {
 }
 
 impl Feed {
-    fn confirm(&mut self, cluster: &KubeCluster, error: Option<String>) {
+    fn confirm(&mut self, cluster: &KubeCluster, error: Option<&str>) {
         let now = self.live.now();
         for state in self.clusters.iter_mut().filter(|state| state.name == *cluster) {
-            state.pods.seen(now, error.clone());
+            state.pods.seen(now, error.map(str::to_owned));
             state.changed = true;
         }
     }

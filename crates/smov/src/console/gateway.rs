@@ -120,7 +120,7 @@ fn place(variable: impl Fn(&str) -> Option<String>) -> Result<Place, Failure> {
         baseline: variable("SMOV_BASELINE").map(PathBuf::from),
         ui_dir: variable("SMOV_UI_DIR").map(PathBuf::from).or(mounted),
         seed,
-        language: variable("SMOV_LANG").unwrap_or_default(),
+        language: variable("SMOV_PAGE_LANGUAGE").unwrap_or_default(),
     })
 }
 

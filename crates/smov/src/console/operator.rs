@@ -100,11 +100,12 @@ impl GatewayApp {
         let selector = Selector::labelled("app=api-gateway").map_err(|error| error.message)?;
         let pods = self.registry.list(&POD, Some("theater-msa"), &selector).0;
         let live = pods.iter().filter(|pod| !pod["metadata"]["deletionTimestamp"].is_string());
-        let sockets = live
+        let mut sockets = live
+            .rev()
             .filter_map(|pod| pod["metadata"]["uid"].as_str())
             .map(|uid| app_socket(&self.runtime, self.cluster, uid))
             .filter(|socket| socket.exists());
-        sockets.last().ok_or_else(|| "no api-gateway pod is running".to_owned())
+        sockets.next().ok_or_else(|| "no api-gateway pod is running".to_owned())
     }
 
     async fn send<B>(&self, request: http::Request<B>) -> Result<Response<hyper::body::Incoming>, String>

@@ -162,8 +162,8 @@ mod tests {
         PodEdge { pod: pod.into(), edge }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn rates_are_differences_and_a_restart_is_no_negative_rate() {
+    #[test]
+    fn rates_are_differences_and_a_restart_is_no_negative_rate() {
         let mut rates = Rates::default();
         let start = Instant::now();
         assert_eq!(rates.take(&[counter("a", 10)], start), None);

@@ -86,8 +86,15 @@ fn the_result_equals_kubectl_kustomize() {
     if !smov_testkit::tools::found("kubectl") {
         return;
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../k8s");
-    for overlay in ["two-clusters/ctx1", "two-clusters/ctx2", "local-embedded/ctx1", "local-embedded/ctx2", "one-cluster"] {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../k8s").canonicalize().unwrap();
+    for overlay in [
+        "two-clusters/ctx1",
+        "two-clusters/ctx2",
+        "two-clusters-ui-files/ctx1",
+        "local-embedded/ctx1",
+        "local-embedded/ctx2",
+        "one-cluster",
+    ] {
         let output = std::process::Command::new("kubectl").arg("kustomize").arg(root.join("overlays").join(overlay)).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let keyed = |objects: Vec<Value>| -> BTreeMap<String, Value> {
@@ -97,10 +104,35 @@ fn the_result_equals_kubectl_kustomize() {
                 .collect()
         };
         let theirs = keyed(documents(Path::new("kubectl"), &String::from_utf8(output.stdout).unwrap()).unwrap());
-        let ours = keyed(build(&BuiltIn, &Path::new("overlays").join(overlay)).unwrap());
+        let ours = keyed(build(&Disk, &root.join("overlays").join(overlay)).unwrap());
         assert_eq!(ours.keys().collect::<Vec<_>>(), theirs.keys().collect::<Vec<_>>(), "{overlay}");
         for (key, object) in ours {
             assert_eq!(object, theirs[&key], "{overlay} {key}");
         }
     }
+}
+
+/// Every file of the page, its tests apart, is in the ConfigMap and is mounted where the page looks for it.
+#[test]
+fn the_config_map_of_the_page_is_complete() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
+    let objects = build(&Disk, &root.join("k8s/overlays/two-clusters-ui-files/ctx1")).unwrap();
+    let map = objects.iter().find(|object| object["kind"] == "ConfigMap" && object["metadata"]["name"] == "ui-files").unwrap();
+    let gateway = objects.iter().find(|object| object["kind"] == "Deployment" && object["metadata"]["name"] == "api-gateway").unwrap();
+    let volumes = gateway.pointer("/spec/template/spec/volumes").unwrap().as_array().unwrap();
+    let items = volumes.iter().find(|volume| volume["name"] == "ui-files").unwrap()["configMap"]["items"].as_array().unwrap();
+    let ui = root.join("crates/smov-console/ui");
+    let files = ["", "i18n"]
+        .iter()
+        .flat_map(|folder| Disk.list(&ui.join(folder)))
+        .filter(|path| path.file_name().is_some_and(|name| name != "kustomization.yaml"));
+    let mut count = 0;
+    for file in files {
+        let path = file.strip_prefix(&ui).unwrap().to_str().unwrap();
+        let key =
+            items.iter().find(|item| item["path"] == path).unwrap_or_else(|| panic!("{path} is not mounted"))["key"].as_str().unwrap();
+        assert_eq!(map["data"][key].as_str(), Disk.read(&file).as_deref(), "{path}");
+        count += 1;
+    }
+    assert_eq!(items.len(), count);
 }

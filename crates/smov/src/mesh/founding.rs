@@ -17,7 +17,7 @@ use super::baseline::{Baseline, CLUSTERS};
 use super::state::State;
 use super::store::Store;
 use super::up::{Plan, Running, chain};
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, Outcome};
 use crate::kustomize;
 use crate::text;
 
@@ -50,8 +50,10 @@ pub(crate) fn app_environment(state: &State, plan: &Plan) -> Vec<(String, String
         ("SMOV_INGRESS".to_owned(), format!("http://{}", plan.ingress)),
         ("SMOV_DEBUG_SOCKETS".to_owned(), sockets.join(",")),
         ("SMOV_BASELINE".to_owned(), state.folder().display().to_string()),
-        ("SMOV_LANG".to_owned(), plan.language.to_owned()),
     ];
+    if !plan.language.is_empty() {
+        variables.push(("SMOV_PAGE_LANGUAGE".to_owned(), plan.language.to_owned()));
+    }
     variables.extend(plan.ui_dir.as_ref().map(|folder| ("SMOV_UI_DIR".to_owned(), folder.display().to_string())));
     variables
 }
@@ -72,7 +74,7 @@ pub(crate) fn found(state: &State, baseline: &Baseline, running: &[Running]) -> 
     // Tokens and addresses are of this run.
     for Running { local, cluster, .. } in running {
         for other in running.iter().filter(|other| other.local.name != local.name) {
-            connect(cluster, &other.cluster).map_err(|(object, error)| refused(local.name, &object, &error))?;
+            connect(cluster, &other.cluster)?;
         }
     }
     Ok(())
@@ -132,7 +134,7 @@ fn ensure_namespace(registry: &Registry, namespace: &str, options: &WriteOptions
 }
 
 /// Lets `cluster` see `other`: a remote secret for its istiod, as `istioctl create-remote-secret` makes it, and one for the console.
-fn connect(cluster: &Cluster, other: &Cluster) -> Result<(), (Value, ApiError)> {
+fn connect(cluster: &Cluster, other: &Cluster) -> Outcome {
     let secrets = [
         ("istio-system", format!("istio-remote-secret-{}", other.name()), "istio-system", "istiod"),
         ("theater-msa", "console-remote-clusters".to_owned(), "theater-msa", "api-gateway"),
@@ -144,7 +146,7 @@ fn connect(cluster: &Cluster, other: &Cluster) -> Result<(), (Value, ApiError)> 
             Ok(token) => token,
             // Own manifests need not have the theatre's accounts; then the page has nothing to read there.
             Err(error) if error.is_not_found() => continue,
-            Err(error) => return Err((secret, error)),
+            Err(error) => return Err(refused(cluster.name(), &secret, &error)),
         };
         let kubeconfig = other.kubeconfig(&format!("system:serviceaccount:{account_namespace}:{account}"), &token).to_string();
         if namespace == "istio-system" {
@@ -152,7 +154,7 @@ fn connect(cluster: &Cluster, other: &Cluster) -> Result<(), (Value, ApiError)> 
             secret["metadata"]["annotations"] = json!({"networking.istio.io/cluster": other.name()});
         }
         secret["data"] = json!({other.name(): STANDARD.encode(kubeconfig)});
-        apply(cluster.registry(), &secret).map_err(|error| (secret.clone(), error))?;
+        apply(cluster.registry(), &secret).map_err(|error| refused(cluster.name(), &secret, &error))?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use smov_cluster::kinds::{DEPLOYMENT, POD};
-use smov_cluster::registry::{EventKind, Registry, Selector};
+use smov_cluster::registry::{Object, Registry, Selector};
 
 use super::baseline::LocalCluster;
 use super::state::{RunInfo, State};
@@ -23,39 +23,52 @@ pub(crate) async fn wait_until_ready(registries: &[(LocalCluster, Registry)], pa
 }
 
 async fn all_ready(registry: &Registry) {
-    let Ok(mut watch) = registry.watch(&DEPLOYMENT, None, Selector::default(), None) else { return };
-    let mut known = std::collections::BTreeMap::new();
-    let expected = registry.list(&DEPLOYMENT, None, &Selector::default()).0.len();
-    while let Some(event) = watch.next().await {
-        let name = format!("{}/{}", event.object["metadata"]["namespace"], event.object["metadata"]["name"]);
-        match event.kind {
-            EventKind::Deleted => {
-                known.remove(&name);
-            }
-            EventKind::Bookmark => {}
-            EventKind::Added | EventKind::Modified => {
-                known.insert(name, is_ready(&event.object));
-            }
-        }
-        if known.len() >= expected && known.values().all(|ready| *ready) {
-            return;
+    let watch = |kind| registry.watch(kind, None, Selector::default(), None);
+    let (Ok(mut deployments), Ok(mut pods)) = (watch(&DEPLOYMENT), watch(&POD)) else { return };
+    while !waiting(registry).is_empty() {
+        let (news, of) = tokio::select! {
+            event = deployments.next() => (event, &DEPLOYMENT),
+            event = pods.next() => (event, &POD),
+        };
+        if news.is_none() {
+            // Fell behind: look again.
+            let Ok(again) = watch(of) else { return };
+            if of.kind == DEPLOYMENT.kind { deployments = again } else { pods = again }
         }
     }
 }
 
-fn is_ready(deployment: &Value) -> bool {
+/// Names of the Deployments that lack ready pods.
+fn waiting(registry: &Registry) -> Vec<String> {
+    let list = |kind| registry.list(kind, None, &Selector::default()).0;
+    let pods = list(&POD);
+    let deployments = list(&DEPLOYMENT);
+    let names = deployments.iter().filter(|deployment| !is_ready(deployment, &pods)).map(|deployment| &deployment["metadata"]["name"]);
+    names.map(|name| name.as_str().unwrap_or("?").to_owned()).collect()
+}
+
+/// Its status alone would not do: after a crash it is of the past until the controllers have seen that no pod runs any more.
+fn is_ready(deployment: &Value, pods: &[Object]) -> bool {
     let number = |pointer: &str| deployment.pointer(pointer).and_then(Value::as_u64).unwrap_or(0);
+    let wanted = number("/spec/replicas");
     let seen = number("/status/observedGeneration") >= number("/metadata/generation");
-    seen && number("/status/readyReplicas") >= number("/spec/replicas") && number("/status/updatedReplicas") >= number("/spec/replicas")
+    let labels = deployment["spec"]["selector"]["matchLabels"].as_object();
+    let is_of = |pod: &Value| {
+        pod["metadata"]["namespace"] == deployment["metadata"]["namespace"]
+            && labels.is_some_and(|labels| labels.iter().all(|(key, value)| pod["metadata"]["labels"][key] == *value))
+    };
+    let ready = pods.iter().filter(|pod| is_of(pod) && pod_is_ready(pod)).count();
+    seen && number("/status/readyReplicas") >= wanted && number("/status/updatedReplicas") >= wanted && ready as u64 >= wanted
+}
+
+/// Its `Ready` condition.
+pub(super) fn pod_is_ready(pod: &Value) -> bool {
+    let conditions = pod["status"]["conditions"].as_array().map_or(&[][..], Vec::as_slice);
+    conditions.iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
 }
 
 fn not_ready(local: &LocalCluster, registry: &Registry) -> Vec<String> {
-    let deployments = registry.list(&DEPLOYMENT, None, &Selector::default()).0;
-    deployments
-        .iter()
-        .filter(|object| !is_ready(object))
-        .map(|object| format!("{}/{}", local.name, object["metadata"]["name"].as_str().unwrap_or("?")))
-        .collect()
+    waiting(registry).into_iter().map(|name| format!("{}/{name}", local.name)).collect()
 }
 
 /// Prints the summary.
@@ -160,4 +173,29 @@ fn commands(state: &State, plan: &Plan, info: &RunInfo, language: Language) {
         printer::line(&format!("  {command}"));
     }
     printer::line("");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_deployment_is_ready_when_its_pods_are_whatever_its_status_remembers() {
+        let labels = json!({"app": "user-service"});
+        let deployment = json!({
+            "metadata": {"namespace": "theater-msa", "name": "user-service", "generation": 1},
+            "spec": {"replicas": 1, "selector": {"matchLabels": labels}},
+            "status": {"observedGeneration": 1, "readyReplicas": 1, "updatedReplicas": 1},
+        });
+        let pod = |namespace: &str, ready: &str| -> Object {
+            Arc::new(
+                json!({"metadata": {"namespace": namespace, "labels": labels}, "status": {"conditions": [{"type": "Ready", "status": ready}]}}),
+            )
+        };
+        assert!(!is_ready(&deployment, &[]));
+        assert!(!is_ready(&deployment, &[pod("theater-msa", "False"), pod("elsewhere", "True")]));
+        assert!(is_ready(&deployment, &[pod("theater-msa", "True")]));
+    }
 }

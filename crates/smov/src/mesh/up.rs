@@ -17,6 +17,7 @@ use super::admission::MeshAdmission;
 use super::baseline::{Baseline, CLUSTERS, LocalCluster, MANIFESTS_NOTE, STORE_NOTE};
 use super::founding;
 use super::images::Images;
+use super::known;
 use super::node;
 use super::state::{RunInfo, State, write_private};
 use super::store::{self, Store};
@@ -161,7 +162,11 @@ async fn serve(
     printer::note(&language.line(text::STARTING, &[]));
     tokio::select! {
         () = shutdown.cancelled() => {}
-        waiting = summary::wait_until_ready(&registries, READY_PATIENCE) => {
+        waiting = async {
+            let waiting = summary::wait_until_ready(&registries, READY_PATIENCE).await;
+            known::wait_until_known(&registries, &info.debug_sockets).await;
+            waiting
+        } => {
             summary::print(&state, &plan, &info, &registries, &waiting, started.elapsed(), language);
             shutdown.cancelled().await;
         }

@@ -1,0 +1,27 @@
+//! The whole system as one binary: `smov up` with its pods as processes, seen from outside by HTTP, by the Kubernetes API and by /proc.
+//!
+//! Meshes are started one after the other, each with a state folder, ports and addresses of its own, and each ends with no process left.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+#[path = "mesh/api.rs"]
+mod api;
+#[path = "mesh/processes.rs"]
+mod processes;
+#[path = "mesh/theatre.rs"]
+mod theatre;
+#[path = "mesh/traffic.rs"]
+mod traffic;
+
+#[path = "mesh/booking.rs"]
+mod booking;
+#[path = "mesh/change.rs"]
+mod change;
+#[path = "mesh/doors.rs"]
+mod doors;
+#[path = "mesh/kills.rs"]
+mod kills;
+#[path = "mesh/rollout.rs"]
+mod rollout;
+#[path = "mesh/splits.rs"]
+mod splits;

@@ -1,0 +1,37 @@
+//! The page in a real Chromium, on a real mesh: ui.md's acceptance checks and the element-by-element list of `tests/browser/page-check.mjs`.
+
+use std::path::Path;
+use std::process::Command;
+
+use smov_testkit::mesh::{Mesh, processes_of};
+use smov_testkit::tools;
+
+#[test]
+fn the_live_page_passes_its_checks_in_chromium() {
+    if !tools::found("chromium") {
+        return;
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let mesh = Mesh::start(Path::new(env!("CARGO_BIN_EXE_smov")), &state, &["--store", "sqlite"]).unwrap();
+    // Pictures for a person to look at; kept with the build's other output.
+    let pictures = Path::new(env!("CARGO_TARGET_TMPDIR")).join("page");
+    let output = Command::new("node")
+        .arg(root.join("tests/browser/page-check.mjs"))
+        .arg(&mesh.page)
+        .arg(&pictures)
+        .arg("--quick")
+        .env("CHROMIUM", chromium())
+        .output()
+        .unwrap();
+    let report = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{report}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(report.contains("0 failed"), "{report}");
+    assert!(mesh.stop().unwrap().success());
+    assert_eq!(processes_of(&state), []);
+}
+
+fn chromium() -> std::path::PathBuf {
+    ["chromium", "chromium-browser", "google-chrome"].iter().find_map(|name| tools::which(name)).expect("it was found before")
+}
