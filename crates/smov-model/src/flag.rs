@@ -1,8 +1,9 @@
 //! Envoy's response flags: why a request ended as it did.
 
 use std::fmt;
+use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// One response flag (<https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage>, `%RESPONSE_FLAGS%`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -75,8 +76,7 @@ impl ResponseFlag {
 }
 
 /// A set of response flags; prints as Envoy does: `DI,FI`, or `-` when there is none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Flags(u16);
 
 impl Flags {
@@ -118,6 +118,35 @@ impl From<ResponseFlag> for Flags {
     }
 }
 
+/// A text that is no set of flags.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a response flag")]
+pub struct UnknownFlag(String);
+
+impl FromStr for Flags {
+    type Err = UnknownFlag;
+    fn from_str(text: &str) -> Result<Self, UnknownFlag> {
+        if text == "-" {
+            return Ok(Self::NONE);
+        }
+        let flag =
+            |word: &str| ResponseFlag::ALL.into_iter().find(|flag| flag.as_str() == word).ok_or_else(|| UnknownFlag(word.to_owned()));
+        text.split(',').try_fold(Self::NONE, |flags, word| Ok(flags.with(flag(word)?)))
+    }
+}
+
+impl Serialize for Flags {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Flags {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 impl fmt::Display for Flags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_empty() {
@@ -148,5 +177,18 @@ mod tests {
     fn every_flag_is_printed_once() {
         let all = ResponseFlag::ALL.into_iter().fold(Flags::NONE, Flags::with);
         assert_eq!(all.iter().count(), ResponseFlag::ALL.len());
+    }
+
+    #[test]
+    fn a_set_prints_and_parses_back() {
+        for bits in 0..1_u16 << ResponseFlag::ALL.len() {
+            let flags = ResponseFlag::ALL
+                .into_iter()
+                .enumerate()
+                .filter(|(place, _)| bits & (1 << place) != 0)
+                .fold(Flags::NONE, |set, (_, flag)| set.with(flag));
+            assert_eq!(flags.to_string().parse(), Ok(flags));
+        }
+        assert!("UF,XX".parse::<Flags>().is_err());
     }
 }

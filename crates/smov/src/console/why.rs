@@ -1,7 +1,8 @@
 //! The why and the picture's edges, from the control planes' debug sockets. Where there is none, nothing is known and nothing is shown.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use smov_console::view::cluster::{EdgeView, IstiodView, MeshView};
@@ -21,8 +22,9 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// Feeds a hub until shutdown.
 pub(crate) async fn run(live: Live, istiods: Vec<(String, PathBuf)>, shutdown: CancellationToken) {
     let mut tasks = JoinSet::new();
+    let join = Arc::new(Mutex::new(Join::default()));
     for (_, socket) in &istiods {
-        tasks.spawn(rows(live.clone(), DebugClient::new(socket.clone())));
+        tasks.spawn(rows(live.clone(), DebugClient::new(socket.clone()), Arc::clone(&join)));
     }
     let clients = istiods.into_iter().map(|(name, socket)| (name, DebugClient::new(socket))).collect();
     tasks.spawn(picture(live, clients));
@@ -31,12 +33,14 @@ pub(crate) async fn run(live: Live, istiods: Vec<(String, PathBuf)>, shutdown: C
 }
 
 /// Joins the proxies' rows of the gateway's calls to the rows of the page.
-async fn rows(live: Live, client: DebugClient) {
+async fn rows(live: Live, client: DebugClient, join: Arc<Mutex<Join>>) {
     let mut stream = client.rows();
     loop {
         if let RowEvent::Rows(rows) = stream.next().await {
-            let whys: Vec<Why> =
-                rows.into_iter().filter(|row| row.direction == Direction::Outbound && row.workload == GATEWAY).map(why).collect();
+            let whys: Vec<Why> = {
+                let mut join = join.lock().unwrap_or_else(PoisonError::into_inner);
+                rows.into_iter().filter_map(|row| join.take(row)).collect()
+            };
             if !whys.is_empty() {
                 live.why(whys);
             }
@@ -44,15 +48,55 @@ async fn rows(live: Live, client: DebugClient) {
     }
 }
 
-fn why(row: Row) -> Why {
-    Why {
-        request_id: row.request_id,
-        flags: row.flags,
-        delay: Duration::from_micros(row.injected_delay),
-        rule: row.rule,
-        subset: row.subset,
-        attempts: row.attempts,
+/// Failed calls that wait for their other half.
+const WAITING: usize = 256;
+
+/// Names the reason of a failure that only the callee's proxy knows: as in Envoy, the caller's has no flag for a 503 that it was given, while
+/// the callee's says why it gave it (its app is gone: `UF`). The two halves may come in any order, from two control planes.
+#[derive(Default)]
+struct Join {
+    callers: VecDeque<(String, Why)>,
+    callees: VecDeque<Row>,
+}
+
+impl Join {
+    /// What a proxy's row says about a call of the gateway, as far as is known now; `None` = nothing yet, or nothing at all.
+    fn take(&mut self, row: Row) -> Option<Why> {
+        match row.direction {
+            Direction::Outbound if row.workload == GATEWAY => {
+                let unexplained = row.flags == NO_FLAG && row.status >= 500;
+                let service = row.service.clone();
+                let mut why = Why::from(row);
+                if unexplained {
+                    match self.callees.iter().position(|callee| callee.request_id == why.request_id && callee.service == service) {
+                        Some(place) => why.flags = self.callees.remove(place).map_or(why.flags, |callee| callee.flags),
+                        None => keep(&mut self.callers, (service, why.clone())),
+                    }
+                }
+                Some(why)
+            }
+            Direction::Inbound if row.flags != NO_FLAG && row.status >= 500 => {
+                let mine = |(service, why): &(String, Why)| why.request_id == row.request_id && *service == row.service;
+                let Some(place) = self.callers.iter().position(mine) else {
+                    keep(&mut self.callees, row);
+                    return None;
+                };
+                let (_, why) = self.callers.remove(place)?;
+                Some(Why { flags: row.flags, ..why })
+            }
+            Direction::Outbound | Direction::Inbound | Direction::Ingress => None,
+        }
     }
+}
+
+/// Flags as printed when there is none.
+const NO_FLAG: &str = "-";
+
+fn keep<T>(queue: &mut VecDeque<T>, item: T) {
+    if queue.len() == WAITING {
+        queue.pop_front();
+    }
+    queue.push_back(item);
 }
 
 /// Reads sync state and counters once a second.
@@ -147,6 +191,44 @@ impl Rates {
 mod tests {
     use super::*;
     use smov_model::record::EdgeCount;
+
+    fn row(direction: Direction, service: &str, status: u16, flags: &str) -> Row {
+        Row {
+            request_id: "r".into(),
+            proxy: "p".into(),
+            workload: if direction == Direction::Outbound { GATEWAY.into() } else { format!("{service}-ctx1") },
+            direction,
+            started: 0,
+            service: service.into(),
+            rule: String::new(),
+            subset: String::new(),
+            pod: String::new(),
+            kube_cluster: String::new(),
+            status,
+            flags: flags.into(),
+            attempts: 1,
+            injected_delay: 0,
+            duration: 0,
+        }
+    }
+
+    #[test]
+    fn a_failure_that_only_the_callee_explains_gets_its_flag_in_either_order() {
+        let (caller, callee) = (row(Direction::Outbound, "user-service", 503, "-"), row(Direction::Inbound, "user-service", 503, "UF"));
+        let mut join = Join::default();
+        assert_eq!(join.take(caller.clone()).map(|why| why.flags).as_deref(), Some("-"));
+        assert_eq!(join.take(callee.clone()).map(|why| why.flags).as_deref(), Some("UF"));
+        let mut join = Join::default();
+        assert_eq!(join.take(callee), None);
+        assert_eq!(join.take(caller).map(|why| why.flags).as_deref(), Some("UF"));
+    }
+
+    #[test]
+    fn a_nested_call_of_the_same_request_explains_nothing_of_another_service() {
+        let mut join = Join::default();
+        assert_eq!(join.take(row(Direction::Inbound, "user-service", 503, "UF")), None);
+        assert_eq!(join.take(row(Direction::Outbound, "booking-service", 502, "-")).map(|why| why.flags).as_deref(), Some("-"));
+    }
 
     fn counter(pod: &str, requests: u64) -> PodEdge {
         let edge = EdgeCount {
