@@ -12,7 +12,7 @@ use crate::split::Split;
 use crate::text::{Pattern, StringMatch};
 
 mod find;
-pub use find::{Mismatch, RequestHead, explain_match};
+pub use find::{Mismatch, RequestHead, canonical_host, explain_match};
 
 /// All routes of one port (or one gateway server).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use smov_model::cluster::Protocol;
 use smov_model::names::{ClusterName, HostPattern, Hostname, Port};
-use smov_model::route::{RouteAction, RouteTable, VirtualHost};
+use smov_model::route::{RouteAction, RouteTable, VirtualHost, canonical_host};
 use smov_model::snapshot::Snapshot;
 use smov_model::split::{Split, Weight};
 use smov_model::workload::Workload;
@@ -210,16 +210,10 @@ impl PortTable {
 
     /// As `RouteTable::host`: exact, then the longest wildcard, then `*`.
     fn find(&self, host: &str) -> Option<&Arc<HostView>> {
-        let lower;
-        let host = if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            lower = host.to_ascii_lowercase();
-            lower.as_str()
-        } else {
-            host
-        };
+        let host = canonical_host(host);
         self.exact
-            .get(host)
-            .or_else(|| self.suffixes.iter().find(|(pattern, _)| pattern.covers(host)).map(|(_, view)| view))
+            .get(host.as_ref())
+            .or_else(|| self.suffixes.iter().find(|(pattern, _)| pattern.covers(&host)).map(|(_, view)| view))
             .or(self.any.as_ref())
     }
 }
@@ -270,5 +264,33 @@ impl HostView {
         headers_read.sort_unstable();
         headers_read.dedup();
         Self { host: host.clone(), service, plans, headers_read }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The compiled table is an index over the model's decision, never another decision.
+    #[test]
+    fn the_compiled_table_finds_the_host_that_the_model_finds() {
+        let domains = ["*", "*.com", "*.example.com", "*.a.example.com", "a.example.com", "example.com", "b.org"];
+        let asked = ["a.example.com", "B.A.example.com:8080", "x.example.com", "example.com:80", "com", "b.org", "c.org", "deep.x.com", ""];
+        for chosen in 0_u32..1 << domains.len() {
+            let host = |domain: &str| VirtualHost {
+                name: domain.to_owned(),
+                domains: vec![domain.parse().unwrap()],
+                service: None,
+                rules: Vec::new(),
+            };
+            let hosts =
+                domains.iter().enumerate().filter(|(place, _)| chosen & (1 << place) != 0).map(|(_, domain)| host(domain)).collect();
+            let table = RouteTable { hosts };
+            let compiled = PortTable::compile(&table, None, &mut Names::default());
+            for authority in asked {
+                let (theirs, ours) = (table.host(authority), compiled.find(authority));
+                assert_eq!(ours.map(|view| &view.host.name), theirs.map(|host| &host.name), "{authority} among {:?}", table.hosts);
+            }
+        }
     }
 }

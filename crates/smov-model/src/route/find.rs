@@ -1,5 +1,7 @@
 //! The decision: host to virtual host, request to rule.
 
+use std::borrow::Cow;
+
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
@@ -85,14 +87,8 @@ pub enum Mismatch {
 impl RouteTable {
     /// The virtual host of an authority (port ignored, case ignored): exact, then the longest wildcard, then `*`.
     pub fn host(&self, authority: &str) -> Option<&VirtualHost> {
-        let host = without_port(authority);
-        let lower;
-        let host = if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            lower = host.to_ascii_lowercase();
-            lower.as_str()
-        } else {
-            host
-        };
+        let host = canonical_host(authority);
+        let host = host.as_ref();
         let mut best: Option<(usize, &VirtualHost)> = None;
         for candidate in &self.hosts {
             for domain in &candidate.domains {
@@ -110,6 +106,12 @@ impl RouteTable {
         }
         best.map(|(_, host)| host)
     }
+}
+
+/// The host of an authority as domains are written: without port, in lower case. Copies only what has upper case.
+pub fn canonical_host(authority: &str) -> Cow<'_, str> {
+    let host = without_port(authority);
+    if host.bytes().any(|byte| byte.is_ascii_uppercase()) { Cow::Owned(host.to_ascii_lowercase()) } else { Cow::Borrowed(host) }
 }
 
 /// The authority without its port; an IPv6 literal keeps its brackets.
