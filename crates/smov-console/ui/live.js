@@ -162,7 +162,9 @@ export class Board {
     if (verdict === 'held' || !known) return t('verdict.held.n');
     if (verdict === 'idle' || !range) return t('verdict.idle.n', { n: stat.n });
     const text = stat.p === 0 || stat.p === 1 ? t('verdict.fixed', { n: stat.n, p: stat.p * 100 }) : t('verdict.numbers', range);
-    return text + (stat.retried > 0 ? t('verdict.retried') : '');
+    // The figure rolls, the verdict does not: where the two seem to disagree, say on what the verdict stands.
+    const beside = verdict === 'ok' && (stat.ctx1 < stat.lo || stat.ctx1 > stat.hi);
+    return text + (beside ? t('verdict.block', { fill: stat.block?.fill ?? 0 }) : '') + (stat.retried > 0 ? t('verdict.retried') : '');
   }
 
   /** What troubles the service now: an intervention first, then missing pods; unknown is never green. */

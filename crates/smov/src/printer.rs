@@ -48,7 +48,7 @@ pub(crate) fn pad(text: &str, width: usize) -> String {
 }
 
 /// How wide a text is on the screen: colour takes no room.
-fn columns(text: &str) -> usize {
+pub(crate) fn columns(text: &str) -> usize {
     anstream::adapter::strip_str(text).to_string().width()
 }
 

@@ -116,11 +116,22 @@ pub(crate) fn print(
 }
 
 fn row(language: Language, label: Text, value: &str) {
-    printer::line(&format!("  {}  {value}", paint(DIM, &printer::pad(&language.line(label, &[]), LABEL_WIDTH))));
+    printer::line(&format!("  {}  {value}", paint(DIM, &printer::pad(&language.line(label, &[]), label_width(language)))));
 }
 
-/// Wide enough for the longest label in both languages.
-const LABEL_WIDTH: usize = 26;
+/// As wide as the longest label.
+fn label_width(language: Language) -> usize {
+    let labels = [
+        text::LABEL_PAGE,
+        text::LABEL_OPERATOR,
+        text::LABEL_KUBECTL,
+        text::LABEL_STORE,
+        text::LABEL_SEED,
+        text::LABEL_STATE,
+        text::LABEL_PODS,
+    ];
+    labels.into_iter().map(|label| printer::columns(&language.line(label, &[]))).max().unwrap_or(0)
+}
 
 fn colour(local: &LocalCluster) -> anstyle::Style {
     if local.name == "ctx1" { CTX1 } else { CTX2 }
@@ -144,7 +155,7 @@ fn pods(language: Language, registries: &[(LocalCluster, Registry)]) {
         let label = if index == 0 { language.line(text::LABEL_PODS, &[]) } else { String::new() };
         printer::line(&format!(
             "  {}  {}  {}",
-            paint(DIM, &printer::pad(&label, LABEL_WIDTH)),
+            paint(DIM, &printer::pad(&label, label_width(language))),
             paint(colour(local), local.name),
             names.join(" · ")
         ));
