@@ -107,9 +107,11 @@ pub(super) enum Finding {
 pub(super) async fn run(probe: Probe, (container, generation): (usize, u64), news: mpsc::Sender<News>, stop: CancellationToken) {
     let tell = |finding| news.send(News::Probed { container, generation, kind: probe.kind, finding });
     let work = async {
-        tokio::time::sleep(probe.initial_delay).await;
-        let begun = Instant::now();
         let eager = probe.kind != ProbeKind::Liveness;
+        // A program that has had no time to start is not ill: liveness is first asked after one period, unless the manifest says when.
+        let first = if eager || !probe.initial_delay.is_zero() { probe.initial_delay } else { probe.period };
+        tokio::time::sleep(first).await;
+        let begun = Instant::now();
         let (mut good, mut bad, mut state) = (0, 0, None);
         let mut reported = begun;
         loop {
