@@ -224,3 +224,54 @@ fn a_drain_finishes_what_runs_and_says_connection_close() {
         assert!(TcpStream::connect(inbound).await.is_err());
     });
 }
+
+/// A caller's sidecar whose patience with its app is short.
+fn impatient(header_timeout: Duration, idle_timeout: Duration) -> Running {
+    let mut config = config(smov_model::wire::ProxyRole::Sidecar, CALLER, "api-gateway-1", "ctx1");
+    config.limits.header_timeout = header_timeout;
+    config.limits.idle_timeout = idle_timeout;
+    start(config, dice())
+}
+
+#[test]
+fn a_head_that_never_ends_is_answered_408_and_closed() {
+    run(async {
+        let caller = impatient(Duration::from_millis(40), Duration::from_secs(60));
+        let answer = raw(caller.outbound.unwrap(), &format!("GET {URI} HTTP/1.1\r\nhost: user-")).await;
+        assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    });
+}
+
+#[test]
+fn a_connection_without_requests_is_closed_in_silence() {
+    run(async {
+        let caller = impatient(Duration::from_millis(40), Duration::from_millis(60));
+        assert_eq!(raw(caller.outbound.unwrap(), "").await, "");
+    });
+}
+
+#[test]
+fn a_pooled_connection_that_the_pod_closed_fails_no_request() {
+    run(async {
+        // The app's sidecar closes its side after each answer without saying so: the caller finds out only when it writes.
+        let listener = tokio::net::TcpListener::bind("127.70.4.60:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (closed, mut closings) = mpsc::unbounded_channel();
+        tokio::task::spawn_local(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut head = [0_u8; 2048];
+                let _ = stream.read(&mut head).await;
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+                drop(stream);
+                let _ = closed.send(());
+            }
+        });
+        let pod = workload("user-service-ctx1-1", "user-service-ctx1", "ctx1");
+        let caller = caller(caller_snapshot(vec![rule(to(&[(1, None)]))], vec![cluster(None, &[(address, pod)])]));
+        for _ in 0..20 {
+            let reply = get(caller.outbound.unwrap(), URI, &[]).await;
+            assert_eq!((reply.status, reply.body.as_str()), (200, "ok"));
+            closings.recv().await.unwrap();
+        }
+    });
+}
