@@ -110,6 +110,8 @@ dictionary! {
     STOP_REQUESTED: "종료를 요청했습니다 (pid {})", "asked pid {} to stop";
     NOT_RUNNING: "실행 중인 smov가 없습니다: {}", "no smov runs on this state folder: {}";
     NOT_RUNNING_HINT: "`smov up`으로 시작하거나 --state-dir을 확인하세요", "start it with `smov up`, or check --state-dir";
+    LINUX_ONLY: "{}에서는 아직 실행할 수 없습니다. 파드마다 루프백 주소가 필요합니다", "smov up does not run on {} yet: every pod needs a loopback address of its own";
+    LINUX_ONLY_HINT: "Linux에서 실행하세요. macOS는 Linux 가상 머신, Windows는 WSL2", "run it on Linux; on macOS in a Linux virtual machine, on Windows in WSL2";
     ALREADY_RUNNING: "이 상태 폴더로 이미 실행 중입니다: {} (pid {})", "already running on this state folder: {} (pid {})";
     ALREADY_RUNNING_HINT: "`smov status`로 보거나, `smov down`으로 끄거나, 다른 --state-dir을 쓰세요", "see `smov status`, stop it with `smov down`, or use another --state-dir";
     PORT_TAKEN: "{} 포트를 이미 다른 프로그램이 쓰고 있습니다", "port {} is already in use";
@@ -160,7 +162,6 @@ dictionary! {
     DOCTOR_MEMORY_LOW: "남은 메모리 {} MB: 200 MB 이상이 필요합니다", "{} MB are free: 200 MB are needed";
     DOCTOR_STATE: "상태 폴더", "state folder";
     DOCTOR_PLATFORM: "운영체제", "system";
-    DOCTOR_PLATFORM_FIX: "이 시스템에서는 제한이 있습니다. Windows에서는 WSL2를 쓰세요", "limited on this system; on Windows use WSL2";
 }
 
 #[cfg(test)]

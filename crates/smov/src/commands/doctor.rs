@@ -80,7 +80,7 @@ fn platform(language: Language) -> Finding {
     if cfg!(target_os = "linux") {
         finding(language, text::DOCTOR_PLATFORM, Level::Fine, name, None)
     } else {
-        finding(language, text::DOCTOR_PLATFORM, Level::Optional, name, Some((text::DOCTOR_PLATFORM_FIX, &[])))
+        finding(language, text::DOCTOR_PLATFORM, Level::Broken, name, Some((text::LINUX_ONLY_HINT, &[])))
     }
 }
 

@@ -17,11 +17,7 @@ use super::up::{Plan, Running};
 /// Settings of the kubelet of one cluster.
 pub(crate) fn config(state: &State, plan: &Plan, running: &Running, images: Images) -> KubeletConfig {
     let local = running.local;
-    let address = if cfg!(target_os = "linux") {
-        Ipv4Addr::new(127, state.block(), 0, if local.name == "ctx1" { 1 } else { 2 })
-    } else {
-        Ipv4Addr::LOCALHOST
-    };
+    let address = Ipv4Addr::new(127, state.block(), 0, if local.name == "ctx1" { 1 } else { 2 });
     let name = format!("{}-node-1", local.name);
     let labels = [
         ("cluster-name", local.name),
@@ -31,8 +27,7 @@ pub(crate) fn config(state: &State, plan: &Plan, running: &Running, images: Imag
         ("topology.kubernetes.io/zone", local.zone),
     ];
     let labels: BTreeMap<String, String> = labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-    let addresses =
-        if cfg!(target_os = "linux") { PodAddresses::Own(running.cluster.config().pod_network.clone()) } else { PodAddresses::Shared };
+    let addresses = PodAddresses::Own(running.cluster.config().pod_network.clone());
     let xds = Plan::istiod_socket(state, local.name, "xds");
     let debug = Plan::istiod_socket(state, local.name, "debug");
     let mut every = vec![("SMOV_CLUSTER_ID".to_owned(), local.name.to_owned()), ("SMOV_XDS_SOCKET".to_owned(), xds.display().to_string())];

@@ -60,6 +60,9 @@ pub(crate) struct Running {
 pub(crate) fn run(global: &Global, up: &Up, language: Language) -> Outcome {
     let started = Instant::now();
     crate::roles::log_to(std::env::var("RUST_LOG").ok());
+    if !cfg!(target_os = "linux") {
+        return Err(Failure::new(Exit::Usage, text::LINUX_ONLY, &[&std::env::consts::OS]).hint(text::LINUX_ONLY_HINT, &[]));
+    }
     if !up.listen.is_loopback() {
         return Err(Failure::new(Exit::Usage, text::LISTEN_NOT_LOOPBACK, &[&up.listen]).hint(text::LISTEN_HINT, &[]));
     }
@@ -187,16 +190,19 @@ const READY_PATIENCE: Duration = Duration::from_secs(20);
 /// How long API servers may take to end their streams.
 const SERVER_PATIENCE: Duration = Duration::from_secs(3);
 
+/// Where API servers listen, as real ones do.
+const API_PORT: u16 = 6443;
+
 /// Opens a cluster and makes its API server listen: 127.BLOCK.0.1 and .2, port 6443.
 async fn open(state: &State, local: LocalCluster) -> Result<Running, Failure> {
     let number: u8 = if local.name == CLUSTERS[0].name { 1 } else { 2 };
     let block = state.block();
-    let (address, port) = if cfg!(target_os = "linux") { (Ipv4Addr::new(127, block, 0, number), 6443) } else { (Ipv4Addr::LOCALHOST, 0) };
+    let address = Ipv4Addr::new(127, block, 0, number);
     // Odd thirds are ctx1's, even ones ctx2's; Services start at 200.
     let thirds = |from: u8, to: u8| (from..=to).filter(|third| third % 2 == number % 2).collect::<Vec<u8>>();
     let config = ClusterConfig {
         name: local.name.to_owned(),
-        listen: SocketAddr::new(IpAddr::V4(address), port),
+        listen: SocketAddr::new(IpAddr::V4(address), API_PORT),
         state_dir: state.folder().join(local.name),
         pod_network: PodNetwork { block, thirds: thirds(1, 199) },
         service_network: ServiceNetwork { block, thirds: thirds(200, 250) },
