@@ -52,6 +52,8 @@ impl Language {
         match self {
             Self::Korean => vec![fill(text.ko, arguments)],
             Self::English => vec![fill(text.en, arguments)],
+            // What is the same word in both is said once.
+            Self::Both if text.ko == text.en => vec![fill(text.en, arguments)],
             Self::Both => vec![fill(text.ko, arguments), fill(text.en, arguments)],
         }
     }
