@@ -70,7 +70,7 @@ class Clusters {
 
   #deployment(deployment, light, known) {
     const dots = Array.from({ length: Math.min(8, Math.max(deployment.wanted, deployment.ready)) }, (_, i) => h('i', { class: `pd ${known ? (i < deployment.ready ? 'up' : 'dn') : 'un'}` }));
-    return h('li', { data: { app: deployment.app ?? deployment.name, light } }, h('span', { class: 'dn' }, h('b', null, deployment.name), deployment.namespace === 'theater-msa' ? null : h('small', null, deployment.namespace), (deployment.app ?? deployment.name) === 'redis' ? h('small', null, t('deploy.store')) : null),
+    return h('li', { data: { app: deployment.app ?? deployment.name, light } }, h('span', { class: 'dn' }, h('b', null, deployment.name), deployment.namespace === 'theater-msa' ? null : h('small', null, deployment.namespace), (deployment.app ?? deployment.name) === 'redis' && deployment.wanted > 0 ? h('small', null, t('deploy.store')) : null),
       h('span', { class: 'pds', 'aria-hidden': 'true' }, ...dots), h('span', { class: 'rw' }, known ? `${deployment.ready}/${deployment.wanted}` : t('unknown')));
   }
 
