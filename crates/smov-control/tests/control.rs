@@ -345,6 +345,7 @@ fn record(request_id: &str) -> smov_model::record::Record {
         draws: Vec::new(),
         cluster: None,
         attempts: Vec::new(),
+        mirrors: Vec::new(),
         injected_delay: 0,
         peer: None,
         status: 200,

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use smov_model::cluster::Cluster;
 use smov_model::names::{ClusterName, Namespace, ResourceRef};
-use smov_model::snapshot::{Snapshot, SnapshotVersion};
+use smov_model::snapshot::{PathNormalization, Snapshot, SnapshotVersion};
 use smov_model::workload::Workload;
 
 use crate::diagnostic::{Diagnostic, Severity};
@@ -104,6 +104,7 @@ impl<'w> Prepared<'w> {
             },
             clusters: (*self.clusters_for(&workload.namespace)).clone(),
             peers: self.peers.clone(),
+            path_normalization: PathNormalization::default(),
             protected: self.world.protected.clone(),
             proxy: workload,
         };

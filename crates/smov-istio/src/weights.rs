@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use smov_model::names::{Hostname, KubeCluster};
-use smov_model::route::{Origin, Percent, RouteAction, RouteMatch, RouteRule};
+use smov_model::route::{AbortStatus, Origin, Percent, RouteAction, RouteMatch, RouteRule};
 
 use crate::compile::{MeshService, Policy, Prepared, is_catch_all, label};
 use crate::hosts::{hostname, service_host};
@@ -138,7 +138,7 @@ pub enum InterventionKind {
         /// Share of the requests.
         percent: Percent,
         /// The status.
-        status: u16,
+        status: AbortStatus,
     },
     /// Requests are copied. Not executed yet, shown because it is written.
     Mirror {

@@ -60,7 +60,8 @@ pub fn choose<C: Candidates + ?Sized>(balancer: LoadBalancer, candidates: &C, ro
             }),
             LoadBalancer::RoundRobin if candidates.evenly_weighted() => modulo(rolls.turn, count),
             LoadBalancer::RoundRobin => by_weight(candidates, count, rolls.turn, |one| u64::from(one.weight)),
-            LoadBalancer::Random => modulo(rolls.first, count),
+            // Without a key to hash, any.
+            LoadBalancer::Random | LoadBalancer::RingHash { .. } | LoadBalancer::Maglev { .. } => modulo(rolls.first, count),
         }),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::names::ClusterName;
+use crate::names::{ClusterName, Hostname, Port};
 use crate::workload::Workload;
 
 /// A set of equal endpoints: one host, one port, one subset or the whole host.
@@ -24,6 +24,27 @@ pub struct Cluster {
     pub limits: ConnectionLimits,
     /// When endpoints are ejected; `None` = never.
     pub outlier: Option<OutlierDetection>,
+    /// How the endpoints come to be known.
+    #[serde(default)]
+    pub discovery: Discovery,
+    /// `localityLbSetting.distribute` as it concerns this client: localities (`region/zone/subzone`) and their weights. Empty = localities
+    /// have no weights, and [`Endpoint::priority`] alone counts.
+    #[serde(default)]
+    pub locality_weights: Vec<(String, u32)>,
+}
+
+/// Where a cluster's addresses come from
+/// (<https://istio.io/latest/docs/reference/config/networking/service-entry/#ServiceEntry-Resolution>).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Discovery {
+    /// The snapshot lists them.
+    #[default]
+    Listed,
+    /// The proxy asks DNS; all answers are endpoints. The names with their ports and weights.
+    Dns(Vec<(Hostname, Port, u32)>),
+    /// The address that the client dialled (`resolution: NONE`, `PASSTHROUGH`): by name at an HTTP door.
+    OriginalDestination,
 }
 
 /// What a port speaks, by Istio's rule: the port's `appProtocol`, else the prefix of its name
@@ -46,6 +67,9 @@ pub struct Endpoint {
     pub workload: Arc<Workload>,
     /// Its share among the endpoints; 1 unless said otherwise.
     pub weight: u32,
+    /// 0 is used first; higher ones take what lower ones cannot (locality failover, decided by the control plane for this client).
+    #[serde(default)]
+    pub priority: u32,
 }
 
 /// How an endpoint is chosen (<https://istio.io/latest/docs/reference/config/networking/destination-rule/#LoadBalancerSettings-SimpleLB>).
@@ -59,6 +83,16 @@ pub enum LoadBalancer {
     RoundRobin,
     /// Any, evenly.
     Random,
+    /// Consistent hashing on a ring of at least this many points; the keys are the route's.
+    RingHash {
+        /// Default 1024.
+        minimum_size: u64,
+    },
+    /// Consistent hashing by a table of this prime size; the keys are the route's.
+    Maglev {
+        /// Default 65537.
+        table_size: u64,
+    },
 }
 
 /// Limits of a cluster's connection pool, per client proxy. `u32::MAX` = no limit, which is Istio's default

@@ -23,6 +23,8 @@ pub enum Purpose {
     Backoff,
     /// Latency jitter of the link between the clouds.
     Jitter,
+    /// Is a copy sent to a mirror?
+    Mirror,
 }
 
 /// Names one draw.

@@ -53,6 +53,9 @@ pub struct Record {
     pub cluster: Option<ClusterName>,
     /// The attempts, in order.
     pub attempts: Vec<Attempt>,
+    /// Clusters that got a copy.
+    #[serde(default)]
+    pub mirrors: Vec<ClusterName>,
     /// Delay that a fault injected, microseconds.
     pub injected_delay: u64,
     /// The peer of an inbound request, or the final answerer of an outbound one.

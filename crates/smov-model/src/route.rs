@@ -123,7 +123,21 @@ pub struct Redirect {
     /// New scheme.
     pub scheme: Option<String>,
     /// New port.
-    pub port: Option<Port>,
+    pub port: Option<RedirectPort>,
+    /// In place of the matched prefix; not together with `uri`.
+    pub prefix_rewrite: Option<String>,
+}
+
+/// `port:` or `derivePort:` of a redirect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RedirectPort {
+    /// This one.
+    Fixed(Port),
+    /// 80 or 443, as the scheme has it (`FROM_PROTOCOL_DEFAULT`).
+    OfScheme,
+    /// The port on which the request came in (`FROM_REQUEST_PORT`).
+    OfListener,
 }
 
 /// `directResponse:` of a rule.
@@ -149,6 +163,63 @@ pub struct RoutePolicy {
     pub rewrite: Option<Rewrite>,
     /// Header operations of the route.
     pub headers: HeaderOperations,
+    /// Where copies go.
+    pub mirrors: Vec<Mirror>,
+    /// Cross-origin requests.
+    pub cors: Option<CorsPolicy>,
+    /// What of a request says which endpoint it sticks to; the destinations' `consistentHash`, in their order. Empty = nothing.
+    pub hash: Vec<HashKey>,
+}
+
+/// A copy of a request, sent and forgotten (<https://istio.io/latest/docs/reference/config/networking/virtual-service/#HTTPMirrorPolicy>).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Mirror {
+    /// Where to.
+    pub cluster: ClusterName,
+    /// Of this share of the requests.
+    pub share: Percent,
+}
+
+/// `corsPolicy:` of a rule (<https://istio.io/latest/docs/reference/config/networking/virtual-service/#CorsPolicy>).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CorsPolicy {
+    /// Origins that are welcome.
+    pub allow_origins: Vec<StringMatch>,
+    /// `access-control-allow-methods`; empty = the header is not sent.
+    pub allow_methods: String,
+    /// `access-control-allow-headers`.
+    pub allow_headers: String,
+    /// `access-control-expose-headers`.
+    pub expose_headers: String,
+    /// `access-control-max-age`, in whole seconds.
+    pub max_age: Option<u64>,
+    /// `access-control-allow-credentials: true`.
+    pub allow_credentials: bool,
+    /// Are preflights of unknown origins sent on to the upstream? Istio's default; `IGNORE` answers them with 200 and no CORS header.
+    pub forward_unmatched_preflights: bool,
+}
+
+/// One key of consistent hashing
+/// (<https://istio.io/latest/docs/reference/config/networking/destination-rule/#LoadBalancerSettings-ConsistentHashLB>).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum HashKey {
+    /// The value of this header (lower-case name).
+    Header(String),
+    /// The value of this cookie.
+    Cookie {
+        /// Its name.
+        name: String,
+        /// `Path` of a cookie that the proxy issues.
+        path: String,
+        /// With a time to live, the proxy issues the cookie when the request has none; zero = a session cookie.
+        ttl: Option<Duration>,
+    },
+    /// The caller's address.
+    SourceIp,
+    /// The value of this query parameter.
+    Query(String),
 }
 
 /// Retries (<https://istio.io/latest/docs/reference/config/networking/virtual-service/#HTTPRetry>).
@@ -211,7 +282,17 @@ pub struct Fault {
     /// Delay this share of the requests, by this long.
     pub delay: Option<(Percent, Duration)>,
     /// Abort this share of the requests, with this status.
-    pub abort: Option<(Percent, u16)>,
+    pub abort: Option<(Percent, AbortStatus)>,
+}
+
+/// What an injected abort answers. Which form it takes is decided by the request: gRPC gets a gRPC status in a 200.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AbortStatus {
+    /// `httpStatus`.
+    Http(u16),
+    /// `grpcStatus`, by number.
+    Grpc(u8),
 }
 
 /// A share in millionths, as Envoy draws it: 1,000,000 = 100 %.

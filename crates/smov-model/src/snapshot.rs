@@ -42,6 +42,9 @@ pub struct Snapshot {
     pub clusters: BTreeMap<ClusterName, Cluster>,
     /// Who is behind which address: for the peer's labels in metrics and records.
     pub peers: BTreeMap<IpAddr, Arc<Workload>>,
+    /// How paths are brought into their normal form before anything looks at them.
+    #[serde(default)]
+    pub path_normalization: PathNormalization,
     /// Addresses that an unknown host must never lead to: API servers, admin and control doors.
     pub protected: Vec<SocketAddr>,
 }
@@ -66,6 +69,21 @@ pub enum UnknownHosts {
     AllowAny,
     /// Answered with 502 (`BlackHoleCluster`).
     RegistryOnly,
+}
+
+/// Mesh-wide `pathNormalization` (<https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/#MeshConfig-ProxyPathNormalization>).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum PathNormalization {
+    /// As received.
+    None,
+    /// RFC 3986: dot segments, backslashes, percent-encoded unreserved letters. The default.
+    #[default]
+    Base,
+    /// The same, and neighbouring slashes become one.
+    MergeSlashes,
+    /// The same, after `%2F` and `%5C` are decoded.
+    DecodeAndMergeSlashes,
 }
 
 /// A port of the pod that the sidecar serves for the app.

@@ -61,7 +61,9 @@ pub(crate) fn balance(
     let rolls = match cluster.balancer {
         _ if count < 2 => Rolls { first: 0, second: 0, turn: 0 },
         LoadBalancer::LeastRequest => Rolls { first: roll(0, Purpose::BalanceFirst), second: roll(1, Purpose::BalanceSecond), turn: 0 },
-        LoadBalancer::Random => Rolls { first: roll(0, Purpose::BalanceFirst), second: 0, turn: 0 },
+        LoadBalancer::Random | LoadBalancer::RingHash { .. } | LoadBalancer::Maglev { .. } => {
+            Rolls { first: roll(0, Purpose::BalanceFirst), second: 0, turn: 0 }
+        }
         LoadBalancer::RoundRobin => Rolls { first: 0, second: 0, turn: cluster.state.next_turn() },
     };
     let index = match &chosen_among {

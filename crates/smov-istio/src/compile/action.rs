@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use smov_model::names::{ClusterName, Port};
 use smov_model::route::{
-    Destination, DirectResponse, Fault, HeaderChange, HeaderOperations, Percent, Redirect, RetryOn, RetryPolicy, Rewrite, RouteAction,
-    RoutePolicy,
+    AbortStatus, Destination, DirectResponse, Fault, HeaderChange, HeaderOperations, Percent, Redirect, RedirectPort, RetryOn, RetryPolicy,
+    Rewrite, RouteAction, RoutePolicy,
 };
 use smov_model::split::{Split, Weight};
 use smov_model::text::Pattern;
@@ -52,7 +52,8 @@ fn redirect(spec: &HttpRedirect) -> Redirect {
         uri: text(&spec.uri),
         authority: text(&spec.authority),
         scheme: text(&spec.scheme),
-        port: spec.port.and_then(|port| port.try_into().ok()),
+        port: spec.port.and_then(|port| port.try_into().ok()).map(RedirectPort::Fixed),
+        prefix_rewrite: None,
     }
 }
 
@@ -67,6 +68,7 @@ pub(super) fn policy(route: &HttpRoute) -> RoutePolicy {
         fault: route.fault.as_ref().and_then(fault),
         rewrite: route.rewrite.as_ref().and_then(rewrite),
         headers: headers(route.headers.as_ref()),
+        ..RoutePolicy::default()
     }
 }
 
@@ -113,7 +115,7 @@ fn fault(spec: &HttpFaultInjection) -> Option<Fault> {
     });
     let abort = spec.abort.as_ref().and_then(|abort| {
         let status = abort.http_status.and_then(|status| u16::try_from(status).ok())?;
-        Some((share(abort.percentage, None)?, status))
+        Some((share(abort.percentage, None)?, AbortStatus::Http(status)))
     });
     (delay.is_some() || abort.is_some()).then_some(Fault { delay, abort })
 }

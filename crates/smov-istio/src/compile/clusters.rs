@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use smov_model::cluster::{Cluster, ConnectionLimits, Endpoint, LoadBalancer, OutlierDetection};
+use smov_model::cluster::{Cluster, ConnectionLimits, Discovery, Endpoint, LoadBalancer, OutlierDetection};
 use smov_model::names::{ClusterName, Namespace, SubsetName};
 use smov_model::workload::Workload;
 
@@ -67,10 +67,14 @@ fn cluster(
     Cluster {
         name: ClusterName { port: port.port, subset, host: service.host.clone() },
         protocol: port.protocol.in_snapshot(),
-        endpoints: endpoints.map(|(address, workload)| Endpoint { address: *address, workload: workload.clone(), weight: 1 }).collect(),
+        endpoints: endpoints
+            .map(|(address, workload)| Endpoint { address: *address, workload: workload.clone(), weight: 1, priority: 0 })
+            .collect(),
         load_balancer: blocks.load_balancer.as_ref().map(load_balancer).unwrap_or_default(),
         limits: blocks.connection_pool.as_ref().map(limits).unwrap_or_default(),
         outlier: blocks.outlier_detection.as_ref().map(outlier),
+        discovery: Discovery::Listed,
+        locality_weights: Vec::new(),
     }
 }
 

@@ -134,7 +134,7 @@ impl PortBuilder {
 }
 
 fn https_redirect(gateway: &Resource<GatewaySpec>) -> RouteRule {
-    let redirect = Redirect { code: 301, uri: None, authority: None, scheme: Some("https".to_owned()), port: None };
+    let redirect = Redirect { code: 301, uri: None, authority: None, scheme: Some("https".to_owned()), port: None, prefix_rewrite: None };
     RouteRule {
         origin: Origin { resource: gateway.reference(), path: "spec.servers".to_owned(), name: "httpsRedirect".to_owned() },
         matches: Vec::new(),

@@ -56,7 +56,7 @@ fn tell_rule(text: &mut String, rule: &RouteRule) {
         RouteAction::Redirect(redirect) => writeln!(text, "      {redirect:?}").unwrap(),
         RouteAction::DirectResponse(response) => writeln!(text, "      {response:?}").unwrap(),
     }
-    let RoutePolicy { timeout, retry, fault, rewrite, headers } = &rule.policy;
+    let RoutePolicy { timeout, retry, fault, rewrite, headers, .. } = &rule.policy;
     if let Some(timeout) = timeout {
         writeln!(text, "      timeout {timeout:?}").unwrap();
     }

@@ -5,7 +5,7 @@ use http::StatusCode;
 use smov_model::dice::{Draw, Purpose};
 use smov_model::flag::ResponseFlag;
 use smov_model::record::Phase;
-use smov_model::route::{Fault, Percent};
+use smov_model::route::{AbortStatus, Fault, Percent};
 
 use crate::error::ProxyError;
 use crate::exchange::{Exchange, micros};
@@ -23,7 +23,11 @@ pub(crate) async fn fault(exchange: &mut Exchange, fault: &Fault, host: &str) ->
     }
     match fault.abort {
         Some((percent, status)) if hit(exchange, Purpose::FaultAbort, percent, host) => {
-            Err(ProxyError::FaultAbort(StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE)))
+            let status = match status {
+                AbortStatus::Http(status) => StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
+                AbortStatus::Grpc(_) => StatusCode::OK,
+            };
+            Err(ProxyError::FaultAbort(status))
         }
         Some(_) | None => Ok(()),
     }

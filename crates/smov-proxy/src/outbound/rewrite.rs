@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::HeaderValue;
 use http::uri::PathAndQuery;
 use regex::Regex;
-use smov_model::route::{Redirect, Rewrite, RouteMatch};
+use smov_model::route::{Redirect, RedirectPort, Rewrite, RouteMatch};
 use smov_model::text::StringMatch;
 
 /// A rewrite with its expression and host ready.
@@ -75,7 +75,12 @@ pub(crate) fn location(redirect: &Redirect, authority: &str, path: &PathAndQuery
     };
     let host = redirect.authority.as_deref().unwrap_or(host);
     // A new host brings its own port, if any.
-    let port = redirect.port.map(smov_model::names::Port::number).or(if redirect.authority.is_some() { None } else { port });
+    let port = match redirect.port {
+        Some(RedirectPort::Fixed(port)) => Some(port.number()),
+        Some(RedirectPort::OfScheme) => None,
+        Some(RedirectPort::OfListener) | None if redirect.authority.is_some() => None,
+        Some(RedirectPort::OfListener) | None => port,
+    };
     let default = matches!((scheme, port), ("http", Some(80)) | ("https", Some(443)));
     let port = port.filter(|_| !default).map(|port| format!(":{port}")).unwrap_or_default();
     let target = match &redirect.uri {
@@ -117,10 +122,10 @@ mod tests {
 
     #[test]
     fn redirects_keep_what_they_do_not_change() {
-        let redirect = Redirect { code: 301, uri: None, authority: None, scheme: None, port: None };
+        let redirect = Redirect { code: 301, uri: None, authority: None, scheme: None, port: None, prefix_rewrite: None };
         let path = PathAndQuery::from_static("/a?b=1");
         assert_eq!(location(&redirect, "shop:8081", &path), "http://shop:8081/a?b=1");
-        let https = Redirect { scheme: Some("https".into()), port: Some(443.try_into().unwrap()), ..redirect.clone() };
+        let https = Redirect { scheme: Some("https".into()), port: Some(RedirectPort::Fixed(443.try_into().unwrap())), ..redirect.clone() };
         assert_eq!(location(&https, "shop:8081", &path), "https://shop/a?b=1");
         let other = Redirect { authority: Some("other".into()), uri: Some("/x".into()), ..redirect };
         assert_eq!(location(&other, "shop:8081", &path), "http://other/x?b=1");

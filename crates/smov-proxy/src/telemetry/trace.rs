@@ -258,6 +258,7 @@ impl Trace {
             draws: self.draws.iter().map(|draw| self.draw(draw)).collect(),
             cluster: self.arm().map(|arm| arm.cluster.clone()),
             attempts: self.attempts.iter().map(AttemptNote::attempt).collect(),
+            mirrors: Vec::new(),
             injected_delay: u64::from(self.injected_delay),
             peer: self.peer_workload.as_ref().map(|workload| Peer {
                 pod: workload.pod.clone(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use smov_model::route::{Fault, Percent, RouteMatch};
+use smov_model::route::{AbortStatus, Fault, Percent, RouteMatch};
 use smov_model::snapshot::UnknownHosts;
 use smov_model::text::StringMatch;
 
@@ -80,7 +80,8 @@ fn an_injected_abort_never_leaves_the_proxy() {
     run(async {
         let mut aborting = rule(to(&[(1, None)]));
         let always = Percent::new(100.0).unwrap();
-        aborting.policy.fault = Some(Fault { delay: Some((always, Duration::from_millis(5))), abort: Some((always, 418)) });
+        aborting.policy.fault =
+            Some(Fault { delay: Some((always, Duration::from_millis(5))), abort: Some((always, AbortStatus::Http(418))) });
         let caller = caller(caller_snapshot(vec![aborting], vec![]));
         assert_eq!(outcome(&caller, URI).await, told(418, "DI,FI", "fault filter abort"));
         let record = caller.handle.records("probe").pop().unwrap();

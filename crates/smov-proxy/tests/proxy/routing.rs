@@ -119,7 +119,7 @@ fn rewrites_and_header_operations_take_their_order() {
 #[test]
 fn redirects_and_direct_responses_need_no_upstream() {
     run(async {
-        let redirect = Redirect { code: 302, uri: Some("/new".into()), authority: None, scheme: None, port: None };
+        let redirect = Redirect { code: 302, uri: Some("/new".into()), authority: None, scheme: None, port: None, prefix_rewrite: None };
         let mut first = rule(RouteAction::Redirect(redirect));
         first.matches = vec![RouteMatch { uri: Some(StringMatch::Exact("/old".into())), ..RouteMatch::default() }];
         let second = rule(RouteAction::DirectResponse(DirectResponse { status: 418, body: "teapot".into() }));

@@ -16,14 +16,14 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use smov_model::cluster::{Cluster, ConnectionLimits, Endpoint, LoadBalancer, Protocol};
+use smov_model::cluster::{Cluster, ConnectionLimits, Discovery, Endpoint, LoadBalancer, Protocol};
 use smov_model::dice::{Dice, SeededDice};
 use smov_model::names::{ClusterName, Hostname, Port, ResourceRef};
 use smov_model::route::{
     Destination, HeaderOperations, Origin, RetryPolicy, RouteAction, RouteMatch, RoutePolicy, RouteRule, RouteTable, ValueMatch,
     VirtualHost,
 };
-use smov_model::snapshot::{InboundPort, Snapshot, SnapshotVersion, UnknownHosts};
+use smov_model::snapshot::{InboundPort, PathNormalization, Snapshot, SnapshotVersion, UnknownHosts};
 use smov_model::split::{Split, Weight};
 use smov_model::text::StringMatch;
 use smov_model::wire::ProxyRole;
@@ -217,6 +217,7 @@ pub fn snapshot(proxy: Arc<Workload>) -> Snapshot {
         inbound: Vec::new(),
         clusters: BTreeMap::new(),
         peers: BTreeMap::new(),
+        path_normalization: PathNormalization::default(),
         protected: Vec::new(),
     }
 }
@@ -226,8 +227,12 @@ pub fn cluster_name(subset: Option<&str>) -> ClusterName {
 }
 
 pub fn cluster(subset: Option<&str>, endpoints: &[(SocketAddr, Arc<Workload>)]) -> Cluster {
-    let endpoint =
-        |(address, workload): &(SocketAddr, Arc<Workload>)| Endpoint { address: *address, workload: workload.clone(), weight: 1 };
+    let endpoint = |(address, workload): &(SocketAddr, Arc<Workload>)| Endpoint {
+        address: *address,
+        workload: workload.clone(),
+        weight: 1,
+        priority: 0,
+    };
     Cluster {
         name: cluster_name(subset),
         protocol: Protocol::Http,
@@ -235,6 +240,8 @@ pub fn cluster(subset: Option<&str>, endpoints: &[(SocketAddr, Arc<Workload>)]) 
         load_balancer: LoadBalancer::RoundRobin,
         limits: ConnectionLimits::default(),
         outlier: None,
+        discovery: Discovery::default(),
+        locality_weights: Vec::new(),
     }
 }
 

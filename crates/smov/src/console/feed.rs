@@ -13,7 +13,7 @@ use smov_control::source::{self, News, SourceEvent, SourceId, SourceKind};
 use smov_istio::weights::{self, ConfiguredSplit, NoSplit, Share, SpecialRule, configured_split};
 use smov_istio::world::{ProxyIdentity, Role, WatchedKind, World};
 use smov_model::names::{KubeCluster, Namespace};
-use smov_model::route::{Percent, ValueMatch};
+use smov_model::route::{AbortStatus, Percent, ValueMatch};
 use smov_model::text::StringMatch;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -327,7 +327,7 @@ fn intervention(found: &weights::Intervention) -> Intervention {
             Intervention { percent: percent(*share), fixed_ms: u64::try_from(duration.as_millis()).ok(), ..plain(InterventionKind::Delay) }
         }
         weights::InterventionKind::Abort { percent: share, status } => {
-            Intervention { percent: percent(*share), status: Some(*status), ..plain(InterventionKind::Abort) }
+            Intervention { percent: percent(*share), status: Some(http_status(*status)), ..plain(InterventionKind::Abort) }
         }
         weights::InterventionKind::Mirror { percent: share, .. } => {
             Intervention { percent: percent(*share), ..plain(InterventionKind::Mirror) }
@@ -336,6 +336,14 @@ fn intervention(found: &weights::Intervention) -> Intervention {
             let cluster = kube_cluster.as_ref().map_or_else(|| subset.clone(), ToString::to_string);
             Intervention { cluster: Some(cluster), ..plain(InterventionKind::Block) }
         }
+    }
+}
+
+/// A gRPC status comes in an HTTP 200.
+fn http_status(status: AbortStatus) -> u16 {
+    match status {
+        AbortStatus::Http(status) => status,
+        AbortStatus::Grpc(_) => 200,
     }
 }
 
