@@ -66,10 +66,7 @@ fn accept(worker: &Rc<Worker>, app: &App, downstream: &Downstream, parts: &mut P
     let mut exchange = Exchange::start(worker, downstream, Direction::Inbound, parts, id);
     exchange.note(Phase::Accept);
     if let Some(log) = &mut exchange.trace.log {
-        log.upstream_host = Some(match &app.address {
-            crate::config::AppAddress::Unix(path) => path.display().to_string(),
-            crate::config::AppAddress::Tcp(address) => address.to_string(),
-        });
+        log.upstream_host = Some(app.text.clone());
     }
     (exchange, checked)
 }

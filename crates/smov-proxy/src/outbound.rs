@@ -262,7 +262,7 @@ fn split<'a>(exchange: &mut Exchange, host: &'a HostView, index: usize) -> Optio
         exchange.trace.service = picked.value.service;
     }
     if let Some(log) = &mut exchange.trace.log {
-        log.upstream_cluster = picked.value.cluster.to_string();
+        log.upstream_cluster = Some(picked.value.text.clone());
     }
     Some(picked.value)
 }

@@ -81,6 +81,8 @@ pub(crate) struct RulePlan {
 #[derive(Debug, Clone)]
 pub(crate) struct Arm {
     pub(crate) cluster: ClusterName,
+    /// The cluster's name as logs have it.
+    pub(crate) text: Arc<str>,
     pub(crate) slot: usize,
     pub(crate) service: ServiceId,
     /// Route's and destination's operations in the order in which they count.
@@ -243,6 +245,7 @@ impl HostView {
                                 let (first, last) = if single { (route, &destination.headers) } else { (&destination.headers, route) };
                                 let arm = Arm {
                                     cluster: destination.cluster.clone(),
+                                    text: destination.cluster.to_string().into(),
                                     slot: names.slot(&destination.cluster),
                                     service: names.service(destination.cluster.host.as_str()),
                                     operations: Operations::compile(&[first, last]),

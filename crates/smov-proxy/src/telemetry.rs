@@ -40,11 +40,12 @@ impl Ledger {
     }
 
     /// Books one request. Gives a piece of the access log when it is time to write it.
-    pub(crate) fn book(&mut self, trace: Trace) -> Option<Vec<u8>> {
+    pub(crate) fn book(&mut self, mut trace: Trace) -> Option<Vec<u8>> {
         self.metrics.count(&trace);
         if trace.log.is_some() {
             access_log::write(&mut self.log, &trace);
         }
+        trace.detach();
         let trace = Arc::new(trace);
         // Algorithm R: every request since the last report has the same chance to be among the rows.
         self.seen += 1;
@@ -92,5 +93,22 @@ mod tests {
         let (rows, seen) = ledger.take_rows();
         assert_eq!((rows.len(), seen), (ROWS, 1500));
         assert_eq!(ledger.take_rows().1, 0);
+    }
+
+    /// What is remembered must not hold on to the buffer that the request was read into.
+    #[test]
+    fn what_is_remembered_says_the_same_and_has_a_buffer_of_its_own() {
+        let read = bytes::Bytes::from(vec![b'7'; 8192]);
+        let mut trace = Trace {
+            request_id: http::HeaderValue::from_maybe_shared(read.slice(..36)).unwrap(),
+            authority: http::HeaderValue::from_static("user-service:8081"),
+            path: "/users/?a=1".parse().unwrap(),
+            headers: vec![(0, http::HeaderValue::from_maybe_shared(read.slice(40..44)).unwrap())],
+            ..Trace::default()
+        };
+        trace.detach();
+        assert!(read.is_unique(), "the trace still shares the read buffer");
+        assert_eq!((trace.request_id.as_bytes(), trace.authority.as_bytes()), ("7".repeat(36).as_bytes(), b"user-service:8081".as_slice()));
+        assert_eq!((trace.path.as_str(), trace.headers[0].1.as_bytes()), ("/users/?a=1", b"7777".as_slice()));
     }
 }

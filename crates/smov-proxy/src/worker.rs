@@ -206,9 +206,19 @@ pub(crate) struct Worker {
 pub(crate) struct App {
     pub(crate) port: u16,
     pub(crate) address: AppAddress,
+    /// The address as logs have it.
+    pub(crate) text: Arc<str>,
 }
 
 impl App {
+    fn new(port: u16, address: &AppAddress) -> Self {
+        let text = match address {
+            AppAddress::Unix(path) => path.display().to_string(),
+            AppAddress::Tcp(address) => address.to_string(),
+        };
+        Self { port, address: address.clone(), text: text.into() }
+    }
+
     /// Its key in the pool; endpoints count up from 1, apps down from the top.
     pub(crate) fn pool_key(&self) -> u64 {
         u64::MAX - u64::from(self.port)
@@ -218,7 +228,7 @@ impl App {
 impl Worker {
     /// `inbound` are the ports as bound, with their apps.
     pub(crate) fn new(shared: Arc<Shared>, index: usize, inbound: &[(u16, AppAddress)]) -> Rc<Self> {
-        let apps = inbound.iter().map(|(port, address)| (*port, Rc::new(App { port: *port, address: address.clone() }))).collect();
+        let apps = inbound.iter().map(|(port, address)| (*port, Rc::new(App::new(*port, address)))).collect();
         Rc::new(Self { shared, index, pool: Pool::default(), random: RefCell::new(SmallRng::from_os_rng()), apps })
     }
 

@@ -200,9 +200,6 @@ async fn one_try(
         note.endpoint = Some(endpoint.clone());
         note.ejected = choice.ejected;
     }
-    if let Some(log) = &mut exchange.trace.log {
-        log.upstream_host = Some(endpoint.address.to_string());
-    }
 
     exchange.mark(Phase::Connect);
     let active = Permit::active(&endpoint);

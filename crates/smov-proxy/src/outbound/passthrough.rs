@@ -36,8 +36,8 @@ pub(super) async fn forward(exchange: &mut Exchange, view: &View, port: u16, par
     let upload = Upload::new(body, false);
     exchange.upload.clone_from(&upload);
     if let Some(log) = &mut exchange.trace.log {
-        log.upstream_cluster = "PassthroughCluster".to_owned();
-        log.upstream_host = Some(address.to_string());
+        log.upstream_cluster = Some("PassthroughCluster".into());
+        log.upstream_host = Some(address.to_string().into());
     }
     let request = Outgoing::plain(parts, upload).request();
     match upstream::send(&mut lease, request).await {

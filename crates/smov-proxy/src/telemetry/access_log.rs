@@ -16,7 +16,7 @@ pub(crate) fn write(log: &mut Vec<u8>, trace: &Trace) {
 
 fn line(log: &mut Vec<u8>, trace: &Trace, fields: &LogFields) -> std::io::Result<()> {
     log.push(b'[');
-    log.extend_from_slice(timestamp(trace.started).as_bytes());
+    timestamp(log, trace.started)?;
     write!(log, "] \"{} {} {}\" ", trace.method, fields.path, protocol(fields.protocol))?;
     write!(log, "{} {} {} - \"", trace.status, trace.flags, trace.details)?;
     let reason = trace.attempts.last().and_then(|attempt| attempt.reason.as_deref());
@@ -28,13 +28,18 @@ fn line(log: &mut Vec<u8>, trace: &Trace, fields: &LogFields) -> std::io::Result
     for value in [fields.forwarded_for.as_ref(), fields.user_agent.as_ref(), Some(&trace.request_id), Some(&trace.authority)] {
         quoted(log, value);
     }
-    let cluster = match trace.direction {
-        Direction::Inbound => format!("inbound|{}||", fields.downstream_local.port()),
-        Direction::Outbound | Direction::Ingress => fields.upstream_cluster.clone(),
-    };
     let rule = trace.rule.zip(trace.host.as_ref()).and_then(|((index, _), host)| host.host.rules.get(index));
     let route = rule.map(|rule| rule.origin.name.as_str()).filter(|name| !name.is_empty()).unwrap_or("default");
-    write!(log, "\"{}\" {cluster} ", fields.upstream_host.as_deref().unwrap_or("-"))?;
+    let endpoint = trace.attempts.last().and_then(|attempt| attempt.endpoint.as_ref());
+    match (&fields.upstream_host, endpoint) {
+        (Some(host), _) => write!(log, "\"{host}\" ")?,
+        (None, Some(endpoint)) => write!(log, "\"{}\" ", endpoint.address)?,
+        (None, None) => log.extend_from_slice(b"\"-\" "),
+    }
+    match trace.direction {
+        Direction::Inbound => write!(log, "inbound|{}|| ", fields.downstream_local.port())?,
+        Direction::Outbound | Direction::Ingress => write!(log, "{} ", fields.upstream_cluster.as_deref().unwrap_or("-"))?,
+    }
     writeln!(log, "- {} {} - {route}", fields.downstream_local, fields.downstream_remote)
 }
 
@@ -53,7 +58,7 @@ fn protocol(version: Version) -> &'static str {
 }
 
 /// `2026-11-22T12:34:56.789Z` of microseconds since 1970.
-fn timestamp(micros: u64) -> String {
+fn timestamp(log: &mut Vec<u8>, micros: u64) -> std::io::Result<()> {
     let (days, seconds) = (micros / 86_400_000_000, micros / 1_000_000 % 86_400);
     // Days to civil date, with years that start in March so that the leap day comes last.
     let shifted = days + 719_468;
@@ -65,7 +70,7 @@ fn timestamp(micros: u64) -> String {
     let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
     let (hour, minute, second, milli) = (seconds / 3600, seconds / 60 % 60, seconds % 60, micros / 1000 % 1000);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+    write!(log, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
 }
 
 #[cfg(test)]
@@ -75,6 +80,11 @@ mod tests {
 
     #[test]
     fn times_are_written_as_envoy_writes_them() {
+        let timestamp = |micros| {
+            let mut log = Vec::new();
+            timestamp(&mut log, micros).unwrap();
+            String::from_utf8(log).unwrap()
+        };
         assert_eq!(timestamp(0), "1970-01-01T00:00:00.000Z");
         assert_eq!(timestamp(951_827_696_789_000), "2000-02-29T12:34:56.789Z");
         assert_eq!(timestamp(1_795_350_896_001_000), "2026-11-22T12:34:56.001Z");
@@ -90,7 +100,7 @@ mod tests {
             downstream_local: "127.9.1.5:15001".parse().unwrap(),
             downstream_remote: "127.9.1.5:4000".parse().unwrap(),
             upstream_host: None,
-            upstream_cluster: "-".into(),
+            upstream_cluster: None,
         };
         let trace = Trace {
             request_id: HeaderValue::from_static("id-1"),

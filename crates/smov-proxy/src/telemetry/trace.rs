@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
@@ -85,8 +86,9 @@ pub(crate) struct LogFields {
     pub(crate) forwarded_for: Option<HeaderValue>,
     pub(crate) downstream_local: SocketAddr,
     pub(crate) downstream_remote: SocketAddr,
-    pub(crate) upstream_host: Option<String>,
-    pub(crate) upstream_cluster: String,
+    /// Where the request went, when that is no endpoint of a cluster: the app's socket, a host outside the mesh.
+    pub(crate) upstream_host: Option<Arc<str>>,
+    pub(crate) upstream_cluster: Option<Arc<str>>,
 }
 
 /// One roll.
@@ -131,7 +133,7 @@ impl LogFields {
             downstream_local: downstream.local,
             downstream_remote: downstream.remote,
             upstream_host: None,
-            upstream_cluster: "-".to_owned(),
+            upstream_cluster: None,
         }
     }
 }
@@ -182,6 +184,23 @@ impl Trace {
             path: parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")),
             ..Self::default()
         }
+    }
+
+    /// Lets go of the connection's read buffer, so that what is remembered costs its own size: texts move into one small buffer.
+    pub(crate) fn detach(&mut self) {
+        self.log = None;
+        let kept = self.headers.iter().map(|(_, value)| value.len()).sum::<usize>();
+        let mut texts = Vec::with_capacity(self.request_id.len() + self.authority.len() + self.path.as_str().len() + kept);
+        texts.extend_from_slice(self.request_id.as_bytes());
+        texts.extend_from_slice(self.authority.as_bytes());
+        texts.extend_from_slice(self.path.as_str().as_bytes());
+        self.headers.iter().for_each(|(_, value)| texts.extend_from_slice(value.as_bytes()));
+        let mut rest = Bytes::from(texts);
+        moved(&mut rest, &mut self.request_id);
+        moved(&mut rest, &mut self.authority);
+        let path = rest.split_to(self.path.as_str().len());
+        self.path = PathAndQuery::from_maybe_shared(path).unwrap_or_else(|_| PathAndQuery::from_static("/"));
+        self.headers.iter_mut().for_each(|(_, value)| moved(&mut rest, value));
     }
 
     /// Notes when a phase first began.
@@ -339,6 +358,11 @@ impl AttemptNote {
 /// The first label of a host name.
 pub(crate) fn short(host: &str) -> &str {
     host.split('.').next().unwrap_or(host)
+}
+
+/// Gives a value the next bytes of `rest`, which are its own: what was a header's value is one again.
+fn moved(rest: &mut Bytes, value: &mut HeaderValue) {
+    *value = HeaderValue::from_maybe_shared(rest.split_to(value.len())).unwrap_or_else(|_| HeaderValue::from_static(""));
 }
 
 fn text(value: &HeaderValue) -> String {
