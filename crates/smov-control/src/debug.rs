@@ -22,7 +22,8 @@ use tokio_util::sync::CancellationToken;
 use crate::proxies::{Proxies, Target};
 use crate::publisher::View;
 use crate::rows::{RowNews, RowReader};
-use crate::status::{EndpointGone, EndpointKnown, Syncz};
+use crate::source::{SourceId, SourceKind};
+use crate::status::{Distributed, EndpointGone, EndpointKnown, Syncz};
 
 /// How long `/debug/endpoint-gone` and `/debug/endpoint-known` wait.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -48,6 +49,7 @@ pub(crate) fn debug_routes(debug: Arc<Debug>) -> Router {
         .route("/debug/syncz", get(syncz))
         .route("/debug/endpoint-gone", get(endpoint_gone))
         .route("/debug/endpoint-known", get(endpoint_known))
+        .route("/debug/distributed", get(distributed))
         .route("/debug/diagnostics", get(diagnostics))
         .route("/debug/snapshot/{pod}", get(snapshot))
         .route("/metrics", get(metrics))
@@ -123,6 +125,54 @@ async fn endpoint_known(State(debug): Shared, Query(query): Query<EndpointQuery>
         Ok((status, known)) => (status, Json(EndpointKnown { known })).into_response(),
         Err(refusal) => refusal,
     }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ResourceQuery {
+    /// `VirtualService`.
+    kind: String,
+    /// As the own cluster's API server answered.
+    resource_version: u64,
+    /// How long to wait, in milliseconds; 5 s unless said otherwise.
+    patience: Option<u64>,
+}
+
+/// Waits until a change is in use everywhere, as `istioctl experimental wait` does; 504 when that takes too long.
+async fn distributed(State(debug): Shared, Query(query): Query<ResourceQuery>) -> Response {
+    let known = SourceKind::own().find(|kind| kind.as_str() == query.kind);
+    let Some(kind) = known else {
+        return (StatusCode::BAD_REQUEST, format!("`{}` is no kind that the control plane reads\n", query.kind)).into_response();
+    };
+    let source = SourceId { cluster: debug.cluster.clone(), kind };
+    let mut progress = debug.proxies.progress();
+    let mut sources = debug.view.sources.clone();
+    let reached = async {
+        loop {
+            progress.mark_unchanged();
+            let published = sources.borrow_and_update().get(&source).is_some_and(|state| state.version >= query.resource_version);
+            if published && debug.proxies.behind().is_empty() {
+                return;
+            }
+            // Both senders live as long as the control plane.
+            let ended = tokio::select! {
+                changed = progress.changed() => changed,
+                changed = sources.changed() => changed,
+            };
+            if ended.is_err() {
+                return;
+            }
+        }
+    };
+    let patience = query.patience.map_or(PATIENCE, Duration::from_millis).min(PATIENCE);
+    let distributed = tokio::select! {
+        biased;
+        () = reached => true,
+        () = tokio::time::sleep(patience) => false,
+        () = debug.shutdown.cancelled() => false,
+    };
+    let behind = if distributed { Vec::new() } else { debug.proxies.behind() };
+    (if distributed { StatusCode::OK } else { StatusCode::GATEWAY_TIMEOUT }, Json(Distributed { distributed, behind })).into_response()
 }
 
 /// Waits until the proxies are as asked; 504 when that takes too long.

@@ -17,7 +17,7 @@ use smov_model::record::Record;
 use smov_model::snapshot::Snapshot;
 use tokio::net::UnixStream;
 
-use crate::status::{EndpointGone, EndpointKnown, PodEdge, RowEvent, Syncz};
+use crate::status::{Distributed, EndpointGone, EndpointKnown, PodEdge, RowEvent, Syncz};
 
 /// How long a whole answer may take; over the 5 s of `/debug/endpoint-gone` and `/debug/endpoint-known`.
 const PATIENCE: Duration = Duration::from_secs(7);
@@ -122,6 +122,18 @@ impl DebugClient {
 
     async fn endpoint<T: DeserializeOwned>(&self, what: &str, address: &str) -> Result<T, DebugError> {
         let (status, body) = self.get(&format!("/debug/endpoint-{what}?address={}", escape(address))).await?;
+        match status {
+            StatusCode::OK | StatusCode::GATEWAY_TIMEOUT => Ok(serde_json::from_slice(&body)?),
+            status => Err(unexpected(status, &body)),
+        }
+    }
+
+    /// Waits until every connected proxy runs on this version of a resource of the own cluster; `distributed` is false when that takes
+    /// longer than `patience` (at most 5 s).
+    pub async fn distributed(&self, kind: &str, resource_version: u64, patience: Duration) -> Result<Distributed, DebugError> {
+        let (status, body) = self
+            .get(&format!("/debug/distributed?kind={kind}&resourceVersion={resource_version}&patience={}", patience.as_millis()))
+            .await?;
         match status {
             StatusCode::OK | StatusCode::GATEWAY_TIMEOUT => Ok(serde_json::from_slice(&body)?),
             status => Err(unexpected(status, &body)),

@@ -82,6 +82,8 @@ struct Connected {
     since: u64,
     had: Option<SnapshotVersion>,
     in_flight: Option<Arc<Published>>,
+    /// The last one that was published for it, whether it is on its way yet or not.
+    wanted: Option<SnapshotVersion>,
     sent: Option<SnapshotVersion>,
     acked: Option<Arc<Published>>,
     nack: Option<NackStatus>,
@@ -117,6 +119,7 @@ impl Proxies {
             since: microseconds_since_1970(),
             had,
             in_flight: None,
+            wanted: None,
             sent: None,
             acked: None,
             nack: None,
@@ -137,6 +140,23 @@ impl Proxies {
 
     fn went_on(&self) {
         self.progress.send_modify(|count| *count += 1);
+    }
+
+    /// This was published for a proxy.
+    pub(crate) fn wants(&self, who: &ProxyIdentity, version: SnapshotVersion) {
+        if let Some(proxy) = self.table().connected.get_mut(&(who.namespace.clone(), who.pod.clone())) {
+            proxy.wanted = Some(version);
+        }
+    }
+
+    /// The pods whose proxies do not run on the newest that was published for them.
+    pub(crate) fn behind(&self) -> Vec<String> {
+        let table = self.table();
+        let behind = table.connected.iter().filter(|(_, proxy)| {
+            let acked = proxy.acked.as_ref().map(|published| published.snapshot.version);
+            acked.is_none() || acked < proxy.wanted.max(proxy.sent)
+        });
+        behind.map(|((_, pod), _)| pod.clone()).collect()
     }
 
     /// Does every connected proxy run on a snapshot that does not lead there, with none on its way that does?

@@ -80,6 +80,8 @@ impl View {
 pub(crate) struct SourceState {
     pub(crate) synced: bool,
     pub(crate) last_event: Option<Instant>,
+    /// The highest `resourceVersion` in what was published, as far as the API server counts.
+    pub(crate) version: u64,
     pub(crate) error: Option<String>,
 }
 
@@ -227,6 +229,11 @@ impl Publisher {
         state.error = None;
         state.last_event = Some(now);
         state.synced |= matches!(news, News::Listed(_));
+        match &news {
+            News::Listed(objects) => state.version = objects.iter().map(version_of).fold(state.version, u64::max),
+            News::Applied(object) | News::Deleted(object) => state.version = state.version.max(version_of(object)),
+            News::Alive | News::Failed(_) => {}
+        }
         let SourceKind::Mesh(kind) = source.kind else { return };
         let cluster = &source.cluster;
         let changed = match news {
@@ -330,6 +337,7 @@ impl Publisher {
             let mut snapshot = compiled.snapshot;
             snapshot.protected.clone_from(&protected);
             if sender.borrow().as_ref().is_none_or(|last| differs(&last.snapshot, &mut snapshot)) {
+                self.proxies.wants(identity, snapshot.version);
                 sender.send_replace(Some(Arc::new(Published { snapshot, since })));
                 sent += 1;
             }
@@ -357,6 +365,13 @@ impl Publisher {
         let remotes = self.remotes.values().flatten();
         remotes.chain(&self.protected).copied().collect::<BTreeSet<_>>().into_iter().collect()
     }
+}
+
+/// The `resourceVersion` of an object, which is a counter wherever clients may compare it
+/// (<https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions>); 0 where it is not.
+fn version_of(object: &serde_json::Value) -> u64 {
+    let text = object.pointer("/metadata/resourceVersion").and_then(serde_json::Value::as_str);
+    text.and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
 /// Do they differ in more than the version?

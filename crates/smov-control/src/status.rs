@@ -100,6 +100,15 @@ pub struct EndpointGone {
     pub gone: bool,
 }
 
+/// `/debug/distributed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Distributed {
+    /// Does every connected proxy run on this version of the resource, or on a later one?
+    pub distributed: bool,
+    /// The pods whose proxies do not yet; empty also while the control plane itself has not seen the version.
+    pub behind: Vec<String>,
+}
+
 /// `/debug/endpoint-known`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointKnown {

@@ -9,6 +9,8 @@ mod support {
     pub(crate) mod proxy;
 }
 
+use std::time::Duration;
+
 use smov_model::record::{Direction, EdgeCount, Row};
 use smov_model::snapshot::Snapshot;
 use smov_model::wire::{FromProxy, ToProxy};
@@ -251,6 +253,30 @@ async fn an_endpoint_is_gone_or_known_when_every_proxy_has_said_so() {
     assert!(!known.is_finished(), "the other proxy still runs on the old one");
     other.use_until(|snapshot| endpoints(snapshot).len() == 2).await;
     assert!(known.await.unwrap());
+    mesh.stop().await;
+}
+
+#[tokio::test]
+async fn a_change_is_distributed_when_every_proxy_runs_on_it() {
+    let mesh = Mesh::start().await;
+    let mut one = FakeProxy::greet(&mesh.socket, "user-1").await;
+    one.use_until(|_| true).await;
+    mesh.own.apply([virtual_service("new")]);
+    let (version, patience) = (mesh.own.version(), Duration::from_secs(5));
+    let snapshot = loop {
+        let snapshot = one.hear_snapshot().await;
+        if rule_names(&snapshot) == ["new"] {
+            break snapshot;
+        }
+        one.ack(&snapshot).await;
+    };
+    let late = mesh.client.distributed("VirtualService", version, Duration::ZERO).await.unwrap();
+    assert_eq!((late.distributed, late.behind), (false, vec!["user-1".to_owned()]));
+    one.ack(&snapshot).await;
+    assert!(mesh.client.distributed("VirtualService", version, patience).await.unwrap().distributed);
+    // What is in use includes all that came before it; what nobody has written is in use nowhere.
+    assert!(mesh.client.distributed("VirtualService", 1, patience).await.unwrap().distributed);
+    assert!(mesh.client.distributed("Banana", 1, patience).await.is_err());
     mesh.stop().await;
 }
 

@@ -63,6 +63,11 @@ impl FakeApi {
         result
     }
 
+    /// The `resourceVersion` of the last change.
+    pub(crate) fn version(&self) -> u64 {
+        self.state.lock().unwrap().version
+    }
+
     /// Creates or changes objects, all in one moment.
     pub(crate) fn apply(&self, objects: impl IntoIterator<Item = Value>) {
         self.change(|state| {
