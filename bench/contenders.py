@@ -99,12 +99,17 @@ def real_snapshot(smov, folder):
         for line in process.stdout:
             if "ready in" in line:
                 break
-        for notes in state.glob("*.json"):
-            for _, path in json.loads(notes.read_text()).get("debug_sockets", []):
-                for pod in ask(path, "/debug/syncz")["proxies"]:
-                    if pod["pod"].startswith("api-gateway"):
-                        return ask(path, f"/debug/snapshot/{pod['pod']}")
-        raise SystemExit("no istiod of the mesh knows an api-gateway")
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            for notes in state.glob("*.json"):
+                for _, path in json.loads(notes.read_text()).get("debug_sockets", []):
+                    for pod in ask(path, "/debug/syncz")["proxies"]:
+                        snapshot = ask(path, f"/debug/snapshot/{pod['pod']}") if pod["pod"].startswith("api-gateway") else None
+                        # Both clusters' pods must have become ready.
+                        if snapshot and all(snapshot["clusters"][f"outbound|8081|ctx{subset}|{HOST}"]["endpoints"] for subset in (1, 2)):
+                            return snapshot
+            time.sleep(0.05)
+        raise SystemExit("no istiod of the mesh knows an api-gateway with user-service in both clusters")
     finally:
         process.terminate()
         process.wait()

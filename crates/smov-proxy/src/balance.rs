@@ -32,7 +32,6 @@ pub(crate) fn balance(
     tried: &[u64],
     now: Duration,
 ) -> Result<Choice, ProxyError> {
-    let _span = tracing::debug_span!("balance").entered();
     cluster.advance(now);
     let mut chosen_among: Option<Vec<usize>> = None;
     let mut ejected = Vec::new();

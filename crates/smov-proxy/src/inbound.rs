@@ -8,7 +8,6 @@ use http::request::Parts;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use smov_model::record::{Direction, Phase};
-use tracing::{Instrument, debug_span};
 
 use crate::body::{RequestBody, ResponseBody, Upload};
 use crate::error::ProxyError;
@@ -48,12 +47,11 @@ async fn walk(
     let view = exchange.worker.shared.pin();
     peer(exchange, view.as_deref(), downstream, &mut parts);
     authorize(exchange);
-    forward(exchange, app, parts, body).instrument(debug_span!("forward")).await
+    forward(exchange, app, parts, body).await
 }
 
 /// Phase **accept**: the request in one form.
 fn accept(worker: &Rc<Worker>, app: &App, downstream: &Downstream, parts: &mut Parts) -> (Exchange, Result<(), ProxyError>) {
-    let _span = debug_span!("accept").entered();
     let checked = check(parts);
     if let Some(host) = parts.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok()) {
         parts.headers.insert(header::HOST, host);
@@ -73,7 +71,6 @@ fn accept(worker: &Rc<Worker>, app: &App, downstream: &Downstream, parts: &mut P
 
 /// Phase **peer**: who calls. Plaintext peers name themselves (for metrics only) or are known by their address; the app sees neither.
 fn peer(exchange: &mut Exchange, view: Option<&View>, downstream: &Downstream, parts: &mut Parts) {
-    let _span = debug_span!("peer").entered();
     exchange.note(Phase::Peer);
     let id = parts.headers.remove(headers::PEER_METADATA_ID);
     parts.headers.remove(headers::PEER_METADATA);
@@ -92,7 +89,6 @@ fn peer(exchange: &mut Exchange, view: Option<&View>, downstream: &Downstream, p
 
 /// Phase **authorize**: may it? Without an AuthorizationPolicy, which is all that snapshots can say so far, everybody may.
 fn authorize(exchange: &mut Exchange) {
-    let _span = debug_span!("authorize").entered();
     exchange.note(Phase::Authorize);
 }
 

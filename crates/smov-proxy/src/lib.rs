@@ -10,7 +10,7 @@
 //!            └─ unix socket ◄─ inbound ports ◄──────────────────────── peers' sidecars
 //! ```
 //!
-//! One request outbound, phase by phase; the words are also function names, tracing spans and [`Phase`](smov_model::record::Phase):
+//! One request outbound, phase by phase; the words are also function names, tracing events and [`Phase`](smov_model::record::Phase):
 //!
 //! | # | outbound | file | decides / does |
 //! |---|---|---|---|

@@ -51,7 +51,6 @@ impl Drop for Permit {
 
 /// A permit for one more request in flight.
 pub(crate) fn limit(cluster: &ClusterView) -> Result<Permit, ProxyError> {
-    let _span = tracing::debug_span!("limit").entered();
     let ConnectionLimits { max_requests, .. } = cluster.limits;
     Permit::below(&cluster.state, |state| &state.requests, max_requests).ok_or_else(|| overflow(cluster))
 }

@@ -111,17 +111,11 @@ pub(crate) async fn http<F>(
     F: Future<Output = Response<ResponseBody>>,
 {
     let progress = Rc::new(Progress { stage: Cell::new((Stage::Idle, 0)), ambiguous: Cell::new(false) });
-    let service = service_fn(|request| {
-        progress.advance(Stage::Busy);
-        let answer = if progress.ambiguous.take() { None } else { Some(serve(request)) };
-        let progress = progress.clone();
-        async {
-            let answer = match answer {
-                Some(answer) => answer.await,
-                None => two_framings(),
-            };
-            Ok::<_, std::convert::Infallible>(answer.map(|body| Tracked { body, progress }))
-        }
+    let (serve, known) = (&serve, &progress);
+    let service = service_fn(move |request| async move {
+        known.advance(Stage::Busy);
+        let answer = if known.ambiguous.take() { two_framings() } else { serve(request).await };
+        Ok::<_, std::convert::Infallible>(answer.map(|body| Tracked { body, progress: known.clone() }))
     });
     let mut builder = http1::Builder::new();
     builder.header_read_timeout(None).max_buf_size(limits.header_bytes.max(8192)).max_header_size(limits.header_bytes);

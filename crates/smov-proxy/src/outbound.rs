@@ -1,7 +1,7 @@
 //! The outbound walk: accept → pin → route → split → fault → attempt → limit → balance → connect → observe. The ingress of a gateway is
 //! the same walk over other routes.
 //!
-//! Each phase is one function, one tracing span and one word of [`Phase`]; `observe` runs where the [`Exchange`] ends.
+//! Each phase is one function, one tracing event and one word of [`Phase`]; `observe` runs where the [`Exchange`] ends.
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -15,7 +15,6 @@ use hyper::body::Incoming;
 use smov_model::dice::{Draw, Purpose};
 use smov_model::record::{Direction, Phase};
 use smov_model::route::{RequestHead, RouteAction, RouteRule};
-use tracing::{Instrument, debug_span};
 
 use crate::body::{ResponseBody, Upload};
 use crate::error::ProxyError;
@@ -67,14 +66,16 @@ pub(crate) async fn serve(
 async fn walk(exchange: &mut Exchange, port: u16, parts: Parts, body: Incoming) -> Result<Walked, ProxyError> {
     let view = pin(exchange)?;
     let Some((host, index)) = route(exchange, &view, port, &parts)? else {
-        return passthrough::forward(exchange, &view, port, parts, body).await.map(|answer| Walked::Answered(Box::new(answer)));
+        // Rare, and boxed so that the walk of known hosts is not larger for it.
+        let forwarded = Box::pin(passthrough::forward(exchange, &view, port, parts, body)).await;
+        return forwarded.map(|answer| Walked::Answered(Box::new(answer)));
     };
     let rule = &host.host.rules[index];
     let arm = split(exchange, &host, index);
     if let Some(fault) = &rule.policy.fault {
-        fault::fault(exchange, fault, &host.host.name).instrument(debug_span!("fault")).await?;
+        fault::fault(exchange, fault, &host.host.name).await?;
     } else {
-        let _span = debug_span!("fault").entered();
+        exchange.note(Phase::Fault);
     }
     match &rule.action {
         RouteAction::Forward(_) => {
@@ -83,10 +84,7 @@ async fn walk(exchange: &mut Exchange, port: u16, parts: Parts, body: Incoming) 
                 Upload::new(body, rule.policy.retry.as_ref().is_some_and(|retry| attempt::keeps_request(&retry.on, &parts.headers)));
             exchange.upload.clone_from(&upload);
             let request = attempt::Outgoing::prepare(exchange, &host, index, arm, parts, upload);
-            attempt::attempt(exchange, &view, rule, arm, request)
-                .instrument(debug_span!("attempt"))
-                .await
-                .map(|answer| Walked::Answered(Box::new(answer)))
+            attempt::attempt(exchange, &view, rule, arm, request).await.map(|answer| Walked::Answered(Box::new(answer)))
         }
         RouteAction::Redirect(redirect) => {
             exchange.trace.details = "direct_response";
@@ -105,7 +103,6 @@ async fn walk(exchange: &mut Exchange, port: u16, parts: Parts, body: Incoming) 
 
 /// Phase **accept**: what was asked for, in one form. Gives the destination's port.
 fn accept(worker: &Rc<Worker>, downstream: &Downstream, direction: Direction, parts: &mut Parts) -> (Exchange, Result<u16, ProxyError>) {
-    let _span = debug_span!("accept").entered();
     let destination = check(parts).and_then(|()| take_authority(parts));
     normalize(parts);
     headers::strip_hop_by_hop(&mut parts.headers);
@@ -200,7 +197,6 @@ pub(crate) fn normalize(parts: &mut Parts) {
 
 /// Phase **pin**: one snapshot for this request.
 fn pin(exchange: &mut Exchange) -> Result<Arc<View>, ProxyError> {
-    let _span = debug_span!("pin").entered();
     exchange.note(Phase::Pin);
     let view = exchange.worker.shared.pin().ok_or(ProxyError::NoSnapshot)?;
     exchange.trace.version = Some(view.snapshot.version);
@@ -209,7 +205,6 @@ fn pin(exchange: &mut Exchange) -> Result<Arc<View>, ProxyError> {
 
 /// Phase **route**: host → virtual host → the first rule that takes the request. `None` = nobody knows the host.
 fn route(exchange: &mut Exchange, view: &View, port: u16, parts: &Parts) -> Result<Option<(Arc<HostView>, usize)>, ProxyError> {
-    let _span = debug_span!("route").entered();
     exchange.mark(Phase::Route);
     let authority = exchange.trace.authority.to_str().unwrap_or_default();
     let (name, _) = split_port(authority);
@@ -238,7 +233,6 @@ fn route(exchange: &mut Exchange, view: &View, port: u16, parts: &Parts) -> Resu
 
 /// Phase **split**: dice → arm → cluster. `None` for rules that forward nothing.
 fn split<'a>(exchange: &mut Exchange, host: &'a HostView, index: usize) -> Option<&'a Arm> {
-    let _span = debug_span!("split").entered();
     exchange.note(Phase::Split);
     let arms = host.plans[index].arms.as_ref()?;
     let roll = if arms.is_single() {

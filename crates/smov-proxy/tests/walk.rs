@@ -1,4 +1,4 @@
-//! The walk of one request, seen by its spans: the same words in the same order as in the documents.
+//! The walk of one request, seen by its trace events: the same words in the same order as in the documents.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
@@ -9,25 +9,36 @@ use std::sync::{Arc, Mutex};
 
 use smov_model::record::Phase;
 use support::*;
-use tracing::span::Attributes;
+use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, SubscriberExt};
 
-/// Notes names of spans of this crate in the order in which they begin.
+/// Notes the phases in the order in which they begin.
 #[derive(Clone, Default)]
-struct Names(Arc<Mutex<Vec<&'static str>>>);
+struct Phases(Arc<Mutex<Vec<String>>>);
 
-impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Names {
-    fn on_new_span(&self, attributes: &Attributes<'_>, _: &tracing::Id, _: Context<'_, S>) {
-        if attributes.metadata().target().starts_with("smov_proxy") {
-            self.0.lock().unwrap().push(attributes.metadata().name());
+impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Phases {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        if event.metadata().target() == "smov_proxy::phase" {
+            event.record(&mut Words(&mut self.0.lock().unwrap()));
         }
     }
 }
 
+struct Words<'a>(&'a mut Vec<String>);
+
+impl Visit for Words<'_> {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "phase" {
+            self.0.push(value.to_owned());
+        }
+    }
+    fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
+}
+
 #[test]
 fn one_request_walks_through_the_phases_in_order() {
-    let names = Names::default();
-    let subscriber = tracing_subscriber::registry().with(names.clone());
+    let phases = Phases::default();
+    let subscriber = tracing_subscriber::registry().with(phases.clone());
     tracing::subscriber::with_default(subscriber, || {
         run(async {
             let pod = user_pod("127.70.1.1", "ctx1", App::saying("hello"));
@@ -37,7 +48,7 @@ fn one_request_walks_through_the_phases_in_order() {
             assert_eq!((reply.status, reply.body.as_str()), (200, "hello"));
         });
     });
-    let seen = names.0.lock().unwrap().clone();
+    let seen = phases.0.lock().unwrap().clone();
     let words = |phases: &[Phase]| phases.iter().map(|phase| phase.as_str()).collect::<Vec<_>>();
     let (outbound, inbound) = (words(&Phase::OUTBOUND), words(&Phase::INBOUND));
     // The inbound walk happens inside the outbound one, between connect and observe.

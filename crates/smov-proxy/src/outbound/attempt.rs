@@ -2,6 +2,7 @@
 //!
 //! The overall timeout covers all tries and back-offs, not an injected delay. Retries stay in the cluster that was drawn.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,6 @@ use smov_model::outlier::Outcome;
 use smov_model::record::Phase;
 use smov_model::route::{RetryOn, RetryPolicy, RoutePolicy, RouteRule};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use tracing::{Instrument, debug_span};
 
 use super::rewrite_request;
 use crate::balance::balance;
@@ -117,17 +117,17 @@ pub(crate) async fn attempt(
     let cluster = view.cluster(arm.slot).ok_or(ProxyError::NoCluster)?;
     let RoutePolicy { timeout, retry, .. } = &rule.policy;
     let deadline = timeout.map(|timeout| Instant::now() + timeout);
-    let tries = tries(exchange, cluster, retry.as_ref(), &mut request);
-    let answer = match deadline {
-        None => tries.await,
-        Some(deadline) => match timeout_at(deadline, tries).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                end_try(exchange, cluster, 0, Some(&ProxyError::Timeout));
-                Err(ProxyError::Timeout)
-            }
-        },
+    let answer = {
+        let mut tries = pin!(tries(exchange, cluster, retry.as_ref(), &mut request));
+        match deadline {
+            None => Some(tries.await),
+            Some(deadline) => timeout_at(deadline, tries.as_mut()).await.ok(),
+        }
     };
+    let answer = answer.unwrap_or_else(|| {
+        end_try(exchange, cluster, 0, Some(&ProxyError::Timeout));
+        Err(ProxyError::Timeout)
+    });
     answer.map(|(response, lease)| Answer { response, lease, deadline })
 }
 
@@ -142,10 +142,12 @@ async fn tries(
     let mut retry_permit: Option<Permit> = None;
     for number in 1_u32.. {
         request.parts.headers.insert(headers::ATTEMPT_COUNT, HeaderValue::from(number));
-        let one = one_try(exchange, cluster, request, number, &tried, &mut retry_permit);
-        let result = match policy.and_then(|policy| policy.per_try_timeout) {
-            None => one.await,
-            Some(per_try) => timeout(per_try, one).await.unwrap_or(Err(ProxyError::PerTryTimeout)),
+        let result = {
+            let mut one = pin!(one_try(exchange, cluster, request, number, &tried, &mut retry_permit));
+            match policy.and_then(|policy| policy.per_try_timeout) {
+                None => one.await,
+                Some(per_try) => timeout(per_try, one.as_mut()).await.unwrap_or(Err(ProxyError::PerTryTimeout)),
+            }
         };
         let (status, error) = match &result {
             Ok((response, _)) => (response.status().as_u16(), None),
@@ -205,7 +207,7 @@ async fn one_try(
     let active = Permit::active(&endpoint);
     cluster.state.counters.requests.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let worker = exchange.worker.clone();
-    let mut lease = upstream::connect(&worker, cluster, &endpoint).instrument(debug_span!("connect")).await?;
+    let mut lease = upstream::connect(&worker, cluster, &endpoint).await?;
     let mut outgoing = request.request();
     let response = loop {
         match upstream::send(&mut lease, outgoing).await {

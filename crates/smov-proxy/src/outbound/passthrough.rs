@@ -7,7 +7,6 @@ use http::request::Parts;
 use hyper::body::Incoming;
 use smov_model::record::Phase;
 use smov_model::snapshot::UnknownHosts;
-use tracing::{Instrument, debug_span};
 
 use super::attempt::{Answer, Outgoing};
 use super::{is_forbidden, split_port};
@@ -32,7 +31,7 @@ pub(super) async fn forward(exchange: &mut Exchange, view: &View, port: u16, par
     }
     let address = resolve(exchange, view, port).await?;
     exchange.mark(Phase::Connect);
-    let mut lease = upstream::connect_once(&exchange.worker, address, CONNECT_TIMEOUT).instrument(debug_span!("connect")).await?;
+    let mut lease = upstream::connect_once(&exchange.worker, address, CONNECT_TIMEOUT).await?;
     let upload = Upload::new(body, false);
     exchange.upload.clone_from(&upload);
     if let Some(log) = &mut exchange.trace.log {
