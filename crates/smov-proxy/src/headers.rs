@@ -33,6 +33,10 @@ fn connection_tokens(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 /// Takes away what belongs to one hop (RFC 9110, 7.6.1): `Connection` and what it lists, framing, `Upgrade`, `TE` other than trailers.
 /// `Trailer` stays: hyper passes on only the trailers that it announces.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    // Most heads have none: one look over the names instead of a lookup for each.
+    if !headers.keys().any(|name| is_hop_by_hop(name.as_str())) {
+        return;
+    }
     if headers.contains_key(header::CONNECTION) {
         let listed: Vec<HeaderName> = connection_tokens(headers)
             .filter(|token| !token.eq_ignore_ascii_case("close") && !token.eq_ignore_ascii_case("keep-alive"))
@@ -53,6 +57,10 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     for name in [header::TRANSFER_ENCODING, header::UPGRADE, KEEP_ALIVE, PROXY_CONNECTION, HTTP2_SETTINGS] {
         headers.remove(name);
     }
+}
+
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(name, "connection" | "te" | "transfer-encoding" | "upgrade" | "keep-alive" | "proxy-connection" | "http2-settings")
 }
 
 /// Takes away every `x-envoy-*` header: controls that an app or a stranger may not set (nobody is "internal" since Envoy 1.33).

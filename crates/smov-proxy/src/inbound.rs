@@ -96,6 +96,7 @@ fn authorize(exchange: &mut Exchange) {
 async fn forward(exchange: &mut Exchange, app: &App, parts: Parts, body: Incoming) -> Result<(Response<Incoming>, Lease), ProxyError> {
     exchange.mark(Phase::Forward);
     let started = exchange.elapsed();
+    exchange.trace.attempts.reserve_exact(1);
     exchange.trace.attempts.push(AttemptNote { started, ..AttemptNote::default() });
     let result = send(exchange, app, parts, body).await;
     let now = exchange.elapsed();

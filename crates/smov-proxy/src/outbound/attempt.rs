@@ -185,6 +185,7 @@ async fn one_try(
 ) -> Result<(Response<Incoming>, Lease), ProxyError> {
     exchange.note(Phase::Limit);
     let started = exchange.elapsed();
+    exchange.trace.attempts.reserve_exact(1);
     exchange.trace.attempts.push(AttemptNote { started, ..AttemptNote::default() });
     let permit = limit(cluster)?;
 

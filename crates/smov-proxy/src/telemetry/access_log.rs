@@ -1,46 +1,117 @@
 //! Istio's default access log, one line per request
 //! (<https://istio.io/latest/docs/tasks/observability/logs/access-log/#default-access-log-format>).
 
-use std::io::Write;
+use std::net::SocketAddr;
 
 use http::{HeaderValue, Version};
+use smov_model::flag::Flags;
 use smov_model::record::Direction;
 
-use super::trace::{LogFields, Trace};
+use super::trace::Trace;
 
-/// Appends the line of one request. Writing to memory cannot fail.
+/// Appends the line of one request. Put together byte by byte: the formatting machinery would cost more than the rest of the books.
 pub(crate) fn write(log: &mut Vec<u8>, trace: &Trace) {
     let Some(fields) = &trace.log else { return };
-    let _ = line(log, trace, fields);
-}
-
-fn line(log: &mut Vec<u8>, trace: &Trace, fields: &LogFields) -> std::io::Result<()> {
     log.push(b'[');
-    timestamp(log, trace.started)?;
-    write!(log, "] \"{} {} {}\" ", trace.method, fields.path, protocol(fields.protocol))?;
-    write!(log, "{} {} {} - \"", trace.status, trace.flags, trace.details)?;
+    timestamp(log, trace.started);
+    words(log, &["] \"", trace.method.as_str(), " ", fields.path.as_str(), " ", protocol(fields.protocol), "\" "]);
+    number(log, trace.status.into());
+    log.push(b' ');
+    flags(log, trace.flags);
     let reason = trace.attempts.last().and_then(|attempt| attempt.reason.as_deref());
-    write!(log, "{}\" {} {} {} ", reason.unwrap_or("-"), trace.request_body, trace.response_body, trace.total / 1000)?;
-    match trace.attempts.last().filter(|attempt| attempt.status != 0) {
-        Some(attempt) => write!(log, "{} ", attempt.duration / 1000)?,
-        None => log.extend_from_slice(b"- "),
+    words(log, &[" ", trace.details, " - \"", reason.unwrap_or("-"), "\""]);
+    for count in [trace.request_body, trace.response_body, u64::from(trace.total / 1000)] {
+        log.push(b' ');
+        number(log, count);
     }
+    log.push(b' ');
+    match trace.attempts.last().filter(|attempt| attempt.status != 0) {
+        Some(attempt) => number(log, (attempt.duration / 1000).into()),
+        None => log.push(b'-'),
+    }
+    log.push(b' ');
     for value in [fields.forwarded_for.as_ref(), fields.user_agent.as_ref(), Some(&trace.request_id), Some(&trace.authority)] {
         quoted(log, value);
     }
-    let rule = trace.rule.zip(trace.host.as_ref()).and_then(|((index, _), host)| host.host.rules.get(index));
-    let route = rule.map(|rule| rule.origin.name.as_str()).filter(|name| !name.is_empty()).unwrap_or("default");
+    log.push(b'"');
     let endpoint = trace.attempts.last().and_then(|attempt| attempt.endpoint.as_ref());
     match (&fields.upstream_host, endpoint) {
-        (Some(host), _) => write!(log, "\"{host}\" ")?,
-        (None, Some(endpoint)) => write!(log, "\"{}\" ", endpoint.address)?,
-        (None, None) => log.extend_from_slice(b"\"-\" "),
+        (Some(host), _) => words(log, &[host]),
+        (None, Some(endpoint)) => address(log, endpoint.address),
+        (None, None) => log.push(b'-'),
     }
+    log.extend_from_slice(b"\" ");
     match trace.direction {
-        Direction::Inbound => write!(log, "inbound|{}|| ", fields.downstream_local.port())?,
-        Direction::Outbound | Direction::Ingress => write!(log, "{} ", fields.upstream_cluster.as_deref().unwrap_or("-"))?,
+        Direction::Inbound => {
+            log.extend_from_slice(b"inbound|");
+            number(log, fields.downstream_local.port().into());
+            log.extend_from_slice(b"||");
+        }
+        Direction::Outbound | Direction::Ingress => words(log, &[fields.upstream_cluster.as_deref().unwrap_or("-")]),
     }
-    writeln!(log, "- {} {} - {route}", fields.downstream_local, fields.downstream_remote)
+    log.extend_from_slice(b" - ");
+    address(log, fields.downstream_local);
+    log.push(b' ');
+    address(log, fields.downstream_remote);
+    let rule = trace.rule.zip(trace.host.as_ref()).and_then(|((index, _), host)| host.host.rules.get(index));
+    let route = rule.map(|rule| rule.origin.name.as_str()).filter(|name| !name.is_empty()).unwrap_or("default");
+    words(log, &[" - ", route, "\n"]);
+}
+
+fn words(log: &mut Vec<u8>, words: &[&str]) {
+    words.iter().for_each(|word| log.extend_from_slice(word.as_bytes()));
+}
+
+/// A number in decimal.
+fn number(log: &mut Vec<u8>, number: u64) {
+    let mut digits = [0; 20];
+    let mut start = digits.len();
+    let mut rest = number;
+    loop {
+        start -= 1;
+        digits[start] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    log.extend_from_slice(&digits[start..]);
+}
+
+/// The last `WIDTH` digits of a number, with leading zeros.
+fn padded<const WIDTH: usize>(log: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [b'0'; WIDTH];
+    for digit in digits.iter_mut().rev() {
+        *digit += (number % 10) as u8;
+        number /= 10;
+    }
+    log.extend_from_slice(&digits);
+}
+
+/// An address and port; IPv6 in brackets.
+fn address(log: &mut Vec<u8>, address: SocketAddr) {
+    match address {
+        SocketAddr::V4(v4) => {
+            for (place, byte) in v4.ip().octets().into_iter().enumerate() {
+                if place > 0 {
+                    log.push(b'.');
+                }
+                number(log, byte.into());
+            }
+            log.push(b':');
+            number(log, v4.port().into());
+        }
+        SocketAddr::V6(v6) => words(log, &[&v6.to_string()]),
+    }
+}
+
+fn flags(log: &mut Vec<u8>, flags: Flags) {
+    if flags.is_empty() {
+        return log.push(b'-');
+    }
+    for (place, flag) in flags.iter().enumerate() {
+        words(log, &[if place > 0 { "," } else { "" }, flag.as_str()]);
+    }
 }
 
 /// A value in quotes; what could break the line is replaced.
@@ -58,7 +129,7 @@ fn protocol(version: Version) -> &'static str {
 }
 
 /// `2026-11-22T12:34:56.789Z` of microseconds since 1970.
-fn timestamp(log: &mut Vec<u8>, micros: u64) -> std::io::Result<()> {
+fn timestamp(log: &mut Vec<u8>, micros: u64) {
     let (days, seconds) = (micros / 86_400_000_000, micros / 1_000_000 % 86_400);
     // Days to civil date, with years that start in March so that the leap day comes last.
     let shifted = days + 719_468;
@@ -70,19 +141,34 @@ fn timestamp(log: &mut Vec<u8>, micros: u64) -> std::io::Result<()> {
     let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
     let (hour, minute, second, milli) = (seconds / 3600, seconds / 60 % 60, seconds % 60, micros / 1000 % 1000);
-    write!(log, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+    padded::<4>(log, year);
+    log.push(b'-');
+    padded::<2>(log, month);
+    log.push(b'-');
+    padded::<2>(log, day);
+    log.push(b'T');
+    padded::<2>(log, hour);
+    log.push(b':');
+    padded::<2>(log, minute);
+    log.push(b':');
+    padded::<2>(log, second);
+    log.push(b'.');
+    padded::<3>(log, milli);
+    log.push(b'Z');
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::trace::LogFields;
     use http::uri::PathAndQuery;
+    use smov_model::flag::ResponseFlag;
 
     #[test]
     fn times_are_written_as_envoy_writes_them() {
         let timestamp = |micros| {
             let mut log = Vec::new();
-            timestamp(&mut log, micros).unwrap();
+            timestamp(&mut log, micros);
             String::from_utf8(log).unwrap()
         };
         assert_eq!(timestamp(0), "1970-01-01T00:00:00.000Z");
@@ -118,5 +204,23 @@ mod tests {
             "[1970-01-01T00:00:00.000Z] \"GET /users/?a=1 HTTP/1.1\" 404 NR route_not_found - \"-\" 0 0 0 - \"-\" \"curl _8_\" \"id-1\" \
              \"nobody:80\" \"-\" - - 127.9.1.5:15001 127.9.1.5:4000 - default\n"
         );
+    }
+
+    #[test]
+    fn numbers_addresses_and_flags_are_written_as_they_print() {
+        let written = |write: &dyn Fn(&mut Vec<u8>)| {
+            let mut log = Vec::new();
+            write(&mut log);
+            String::from_utf8(log).unwrap()
+        };
+        for value in [0, 7, 10, 65_535, u64::MAX] {
+            assert_eq!(written(&|log| number(log, value)), value.to_string());
+        }
+        for text in ["127.0.0.1:80", "10.200.3.255:65535", "[::1]:8081"] {
+            assert_eq!(written(&|log| address(log, text.parse().unwrap())), text);
+        }
+        for set in [Flags::NONE, ResponseFlag::Uo.into(), Flags::from(ResponseFlag::Uf).with(ResponseFlag::Urx)] {
+            assert_eq!(written(&|log| flags(log, set)), set.to_string());
+        }
     }
 }
