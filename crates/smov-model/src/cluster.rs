@@ -27,8 +27,8 @@ pub struct Cluster {
     /// How the endpoints come to be known.
     #[serde(default)]
     pub discovery: Discovery,
-    /// `localityLbSetting.distribute` as it concerns this client: localities (`region/zone/subzone`) and their weights. Empty = localities
-    /// have no weights, and [`Endpoint::priority`] alone counts.
+    /// `localityLbSetting.distribute` as it concerns this client: localities, as [`Workload::locality`] gives them, and their weights; every
+    /// endpoint is of one of them. Empty = localities have no weights, and [`Endpoint::priority`] alone counts.
     #[serde(default)]
     pub locality_weights: Vec<(String, u32)>,
 }

@@ -94,7 +94,8 @@ fn label(what: &'static str, text: &str) -> Result<String, InvalidName> {
 }
 
 text_name!(
-    /// A host name that a client dials, lower-cased, without port: `user-service.theater-msa.svc.cluster.local`.
+    /// A host name that a client dials, lower-cased, without port: `user-service.theater-msa.svc.cluster.local`; or all of a domain, as a
+    /// ServiceEntry may name it: `*.example.com`.
     ///
     /// Short names are resolved once, in compile, with the namespace of the rule that wrote them
     /// (<https://istio.io/latest/docs/reference/config/networking/virtual-service/>).
@@ -106,7 +107,8 @@ text_name!(
             return Err(invalid("host name", text, "it is longer than 253 characters"));
         }
         let fits = |part: &str| !part.is_empty() && part.len() <= 63 && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-        if lower.split('.').all(fits) { Ok(lower) } else { Err(invalid("host name", text, "each part must have 1 to 63 letters, digits or hyphens")) }
+        let name = lower.strip_prefix("*.").unwrap_or(&lower);
+        if name.split('.').all(fits) { Ok(lower) } else { Err(invalid("host name", text, "each part must have 1 to 63 letters, digits or hyphens")) }
     }
 );
 text_name!(
@@ -312,7 +314,8 @@ mod tests {
     #[test]
     fn host_names_are_lower_cased_and_checked() {
         assert_eq!("User-Service.Theater".parse::<Hostname>().unwrap().as_str(), "user-service.theater");
-        for bad in ["", "a..b", "a b", &"a".repeat(64), "a/b", "a:80"] {
+        assert_eq!("*.example.com".parse::<Hostname>().unwrap().as_str(), "*.example.com");
+        for bad in ["", "*", "*.", "a.*.b", "a..b", "a b", &"a".repeat(64), "a/b", "a:80"] {
             assert!(bad.parse::<Hostname>().is_err(), "{bad}");
         }
     }

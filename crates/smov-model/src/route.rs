@@ -11,7 +11,9 @@ use crate::names::{ClusterName, HostPattern, Hostname, Port, ResourceRef};
 use crate::split::Split;
 use crate::text::{Pattern, StringMatch};
 
+mod body;
 mod find;
+pub use body::Body;
 pub use find::{Mismatch, RequestHead, canonical_host, explain_match};
 
 /// All routes of one port (or one gateway server).
@@ -146,7 +148,7 @@ pub struct DirectResponse {
     /// The status.
     pub status: u16,
     /// The body, maybe empty.
-    pub body: String,
+    pub body: Body,
 }
 
 /// How a rule treats the requests that it takes.

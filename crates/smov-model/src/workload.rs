@@ -30,6 +30,16 @@ pub struct Workload {
 }
 
 impl Workload {
+    /// The place inside the zone (`topology.istio.io/subzone`, which Istio puts on every endpoint); empty when unknown.
+    pub fn subzone(&self) -> &str {
+        self.label(&["topology.istio.io/subzone"]).unwrap_or_default()
+    }
+
+    /// Where it runs, as `localityLbSetting` writes it: `region/zone/subzone`, always with both slashes.
+    pub fn locality(&self) -> String {
+        format!("{}/{}/{}", self.region, self.zone, self.subzone())
+    }
+
     /// Istio's canonical service name: label `service.istio.io/canonical-name`, else `app.kubernetes.io/name`, else `app`, else the
     /// workload's name (<https://istio.io/latest/docs/ops/deployment/application-requirements/>).
     pub fn canonical_service(&self) -> &str {

@@ -14,7 +14,7 @@ use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use smov_model::dice::{Draw, Purpose};
 use smov_model::record::{Direction, Phase};
-use smov_model::route::{RequestHead, RouteAction, RouteRule};
+use smov_model::route::{Body, RequestHead, RouteAction, RouteRule};
 
 use crate::body::{ResponseBody, Upload};
 use crate::error::ProxyError;
@@ -39,7 +39,7 @@ enum Walked {
     /// An upstream answered.
     Answered(Box<Answer>),
     /// The rule itself is the answer: a redirect or a direct response.
-    Own { status: StatusCode, location: Option<String>, body: String },
+    Own { status: StatusCode, location: Option<String>, body: Body },
 }
 
 /// Serves one request of the pod's app (outbound) or of the outside world (ingress).
@@ -57,7 +57,7 @@ pub(crate) async fn serve(
     };
     match walked {
         Ok(Walked::Answered(answer)) => reply::relay(exchange, *answer),
-        Ok(Walked::Own { status, location, body }) => reply::own(exchange, status, location, body),
+        Ok(Walked::Own { status, location, body }) => reply::own(exchange, status, location, &body),
         Err(error) => reply::refuse(exchange, &error),
     }
 }
@@ -91,7 +91,7 @@ async fn walk(exchange: &mut Exchange, port: u16, parts: Parts, body: Incoming) 
             let authority = exchange.trace.authority.to_str().unwrap_or_default();
             let location = rewrite::location(redirect, authority, &exchange.trace.path);
             let status = StatusCode::from_u16(redirect.code).unwrap_or(StatusCode::MOVED_PERMANENTLY);
-            Ok(Walked::Own { status, location: Some(location), body: String::new() })
+            Ok(Walked::Own { status, location: Some(location), body: Body::default() })
         }
         RouteAction::DirectResponse(direct) => {
             exchange.trace.details = "direct_response";

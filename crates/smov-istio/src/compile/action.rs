@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use smov_model::names::{ClusterName, Port};
 use smov_model::route::{
-    AbortStatus, Destination, DirectResponse, Fault, HeaderChange, HeaderOperations, Percent, Redirect, RedirectPort, RetryOn, RetryPolicy,
-    Rewrite, RouteAction, RoutePolicy,
+    AbortStatus, Body, Destination, DirectResponse, Fault, HeaderChange, HeaderOperations, Percent, Redirect, RedirectPort, RetryOn,
+    RetryPolicy, Rewrite, RouteAction, RoutePolicy,
 };
 use smov_model::split::{Split, Weight};
 use smov_model::text::Pattern;
@@ -23,7 +23,7 @@ pub(super) fn action(services: &Services, route: &HttpRoute, namespace: &str, di
         return Some(RouteAction::Redirect(redirect(spec)));
     }
     if let Some(spec) = &route.direct_response {
-        let body = spec.body.as_ref().and_then(|body| body.string.clone()).unwrap_or_default();
+        let body = spec.body.as_ref().and_then(|body| body.string.as_deref()).map(Body::from).unwrap_or_default();
         return Some(RouteAction::DirectResponse(DirectResponse { status: u16::try_from(spec.status).ok()?, body }));
     }
     let arms = route.route.iter().map(|arm| {

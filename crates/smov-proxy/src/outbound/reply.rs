@@ -7,6 +7,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use smov_model::flag::ResponseFlag;
 use smov_model::record::Direction;
+use smov_model::route::Body;
 
 use super::attempt::Answer;
 use crate::body::{Download, ResponseBody};
@@ -31,12 +32,12 @@ pub(crate) fn relay(mut exchange: Exchange, answer: Answer) -> Response<Response
 }
 
 /// A redirect or a direct response.
-pub(crate) fn own(exchange: Exchange, status: StatusCode, location: Option<String>, body: String) -> Response<ResponseBody> {
+pub(crate) fn own(exchange: Exchange, status: StatusCode, location: Option<String>, body: &Body) -> Response<ResponseBody> {
     let mut headers = HeaderMap::new();
     if let Some(location) = location.and_then(|location| HeaderValue::try_from(location).ok()) {
         headers.insert(header::LOCATION, location);
     }
-    local(exchange, status, headers, Cow::Owned(body))
+    local(exchange, status, headers, Bytes::copy_from_slice(body.as_bytes()))
 }
 
 /// Says in Envoy's words why there is no answer.
@@ -54,10 +55,14 @@ pub(crate) fn refuse(mut exchange: Exchange, error: &ProxyError) -> Response<Res
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     tracing::debug!(%error, side = ?error.side(), "request refused");
-    local(exchange, error.status(), headers, error.body(retried))
+    let body = match error.body(retried) {
+        Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
+        Cow::Owned(text) => Bytes::from(text),
+    };
+    local(exchange, error.status(), headers, body)
 }
 
-fn local(mut exchange: Exchange, status: StatusCode, mut headers: HeaderMap, body: Cow<'static, str>) -> Response<ResponseBody> {
+fn local(mut exchange: Exchange, status: StatusCode, mut headers: HeaderMap, body: Bytes) -> Response<ResponseBody> {
     if !body.is_empty() {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     }
@@ -67,10 +72,6 @@ fn local(mut exchange: Exchange, status: StatusCode, mut headers: HeaderMap, bod
         exchange.trace.status = 0;
     }
     exchange.finish();
-    let body = match body {
-        Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
-        Cow::Owned(text) => Bytes::from(text),
-    };
     let mut response = Response::new(ResponseBody::text(body));
     *response.status_mut() = status;
     *response.headers_mut() = headers;

@@ -26,7 +26,7 @@ fn rule(path: &str, matches: Vec<RouteMatch>) -> RouteRule {
     RouteRule {
         origin: Origin { resource, path: path.into(), name: String::new() },
         matches,
-        action: RouteAction::DirectResponse(DirectResponse { status: 200, body: String::new() }),
+        action: RouteAction::DirectResponse(DirectResponse { status: 200, body: Default::default() }),
         policy: RoutePolicy::default(),
     }
 }
