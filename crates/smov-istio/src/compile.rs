@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use smov_model::cluster::Cluster;
-use smov_model::names::{ClusterName, Namespace, ResourceRef};
-use smov_model::snapshot::{PathNormalization, Snapshot, SnapshotVersion};
+use smov_model::names::{ClusterName, Hostname, ResourceRef};
+use smov_model::snapshot::{Snapshot, SnapshotVersion};
 use smov_model::workload::Workload;
 
 use crate::diagnostic::{Diagnostic, Severity};
@@ -17,20 +17,28 @@ use crate::world::{ObjectKey, ProxyIdentity, Role, World};
 
 mod action;
 mod clusters;
+mod delegates;
 mod gateway;
+mod hash;
 mod inbound;
+mod locality;
 mod outbound;
 mod policies;
+mod route_policy;
 mod rules;
+mod service_entries;
 mod services;
 mod tcp;
+mod virtual_services;
 mod workloads;
 
+use clusters::ClientKind;
 pub(crate) use clusters::{label, outlier};
-pub(crate) use outbound::{VirtualServices, mesh_gateway};
+pub(crate) use outbound::mesh_gateway;
 pub(crate) use policies::{Policies, Policy};
 pub(crate) use rules::{RuleScope, is_catch_all};
 pub(crate) use services::{MeshService, Services};
+pub(crate) use virtual_services::VirtualServices;
 
 /// A snapshot and what compile found on the way.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,8 +63,8 @@ pub struct Prepared<'w> {
     pub(crate) virtual_services: VirtualServices<'w>,
     pods: BTreeMap<&'w ObjectKey, Arc<Workload>>,
     peers: BTreeMap<IpAddr, Arc<Workload>>,
-    /// Clusters as a client's namespace sees them. Guards only the map; the values are immutable.
-    clusters: Mutex<BTreeMap<Namespace, Arc<BTreeMap<ClusterName, Cluster>>>>,
+    /// Clusters by the kind of client. Guards only the map; the values are immutable.
+    clusters: Mutex<BTreeMap<ClientKind, Arc<BTreeMap<ClusterName, Cluster>>>>,
 }
 
 impl<'w> Prepared<'w> {
@@ -84,7 +92,7 @@ impl<'w> Prepared<'w> {
     /// What one proxy runs on.
     pub fn snapshot_for(&self, proxy: &ProxyIdentity, version: SnapshotVersion) -> Compiled {
         let workload = self.workload_of(proxy);
-        let mut diagnostics = Vec::new();
+        let mut diagnostics = self.virtual_services.findings.clone();
         if !self.knows_pod(proxy) {
             diagnostics.push(unknown_pod(proxy));
         }
@@ -102,19 +110,19 @@ impl<'w> Prepared<'w> {
                 Role::Sidecar => self.inbound(proxy),
                 Role::Gateway => Vec::new(),
             },
-            clusters: (*self.clusters_for(&workload.namespace)).clone(),
+            clusters: (*self.clusters_for(&workload)).clone(),
             peers: self.peers.clone(),
-            path_normalization: PathNormalization::default(),
+            path_normalization: self.world.mesh.path_normalization,
             protected: self.world.protected.clone(),
             proxy: workload,
         };
         Compiled { snapshot, diagnostics }
     }
 
-    /// The clusters as a client namespace sees them: DestinationRules are looked up by it.
-    pub(crate) fn clusters_for(&self, namespace: &Namespace) -> Arc<BTreeMap<ClusterName, Cluster>> {
-        let mut known = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
-        known.entry(namespace.clone()).or_insert_with(|| Arc::new(self.build_clusters(namespace))).clone()
+    /// The DestinationRule that a client meets at a host.
+    pub(crate) fn policy_of(&self, client: &Workload, host: &Hostname) -> Option<&Policy<'w>> {
+        let namespace = self.services.seen_by(&client.namespace, host).map(|service| &service.namespace);
+        self.policies.find_for(client, namespace, host)
     }
 
     fn knows_pod(&self, proxy: &ProxyIdentity) -> bool {

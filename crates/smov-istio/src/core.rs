@@ -88,6 +88,8 @@ pub struct Pod {
     pub named_ports: BTreeMap<String, u16>,
     /// Is there a container `istio-proxy`?
     pub has_sidecar: bool,
+    /// Is nothing said against its being ready?
+    pub ready: bool,
 }
 
 /// Where a node is.
@@ -310,6 +312,14 @@ struct PodStatus {
     phase: String,
     #[serde(rename = "podIP")]
     pod_ip: String,
+    conditions: Vec<PodCondition>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct PodCondition {
+    r#type: String,
+    status: String,
 }
 
 impl<'de> Deserialize<'de> for Pod {
@@ -327,6 +337,7 @@ impl<'de> Deserialize<'de> for Pod {
             address: if ended || spec.host_network { None } else { status.pod_ip.parse().ok() },
             owner: metadata.owned.owner(),
             has_sidecar,
+            ready: !status.conditions.iter().any(|condition| condition.r#type == "Ready" && condition.status == "False"),
         })
     }
 }

@@ -20,6 +20,7 @@ pub mod core;
 pub mod diagnostic;
 pub mod duration;
 pub mod explain;
+mod grpc;
 pub mod hosts;
 pub mod resource;
 pub mod schema;

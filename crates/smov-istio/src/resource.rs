@@ -14,10 +14,12 @@ use crate::diagnostic::{Diagnostic, Severity};
 
 mod destination_rule;
 mod gateway;
+mod service_entry;
 mod virtual_service;
 
 pub use destination_rule::*;
 pub use gateway::*;
+pub use service_entry::*;
 pub use virtual_service::*;
 
 /// `metadata` as far as the mesh reads it.
@@ -75,11 +77,15 @@ pub enum IstioKind {
     DestinationRule,
     /// `networking.istio.io` Gateway.
     Gateway,
+    /// `networking.istio.io` ServiceEntry.
+    ServiceEntry,
+    /// `networking.istio.io` WorkloadEntry.
+    WorkloadEntry,
 }
 
 impl IstioKind {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::VirtualService, Self::DestinationRule, Self::Gateway];
+    pub const ALL: [Self; 5] = [Self::VirtualService, Self::DestinationRule, Self::Gateway, Self::ServiceEntry, Self::WorkloadEntry];
 
     /// As `kind:` has it.
     pub fn as_str(self) -> &'static str {
@@ -87,6 +93,8 @@ impl IstioKind {
             Self::VirtualService => "VirtualService",
             Self::DestinationRule => "DestinationRule",
             Self::Gateway => "Gateway",
+            Self::ServiceEntry => "ServiceEntry",
+            Self::WorkloadEntry => "WorkloadEntry",
         }
     }
 

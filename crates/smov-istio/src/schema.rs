@@ -13,6 +13,7 @@ use crate::resource::{IstioKind, reference_of};
 mod destination_rule;
 mod gateway;
 mod near;
+mod service_entry;
 mod virtual_service;
 
 pub use near::nearest;
@@ -84,6 +85,8 @@ pub fn spec_of(kind: IstioKind) -> &'static Shape {
         IstioKind::VirtualService => &virtual_service::SPEC,
         IstioKind::DestinationRule => &destination_rule::SPEC,
         IstioKind::Gateway => &gateway::SPEC,
+        IstioKind::ServiceEntry => &service_entry::SPEC,
+        IstioKind::WorkloadEntry => &service_entry::WORKLOAD_ENTRY,
     }
 }
 

@@ -7,7 +7,9 @@ use serde_json::Value;
 use smov_model::names::ResourceRef;
 
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::resource::{DestinationRuleSpec, GatewaySpec, IstioKind, VirtualServiceSpec, parse_resource, reference_of};
+use crate::resource::{
+    DestinationRuleSpec, GatewaySpec, IstioKind, ServiceEntrySpec, VirtualServiceSpec, WorkloadEntrySpec, parse_resource, reference_of,
+};
 use crate::schema::{UNKNOWN_FIELD, check, prune_as};
 
 mod destination_rule;
@@ -17,6 +19,7 @@ mod http_match;
 mod http_policy;
 mod http_route;
 mod names;
+mod service_entry;
 mod values;
 mod virtual_service;
 
@@ -61,6 +64,9 @@ fn webhook(kind: IstioKind, object: &Value) -> Vec<Diagnostic> {
             parse_resource::<DestinationRuleSpec>(kind, object).map(|r| destination_rule::check(&r.spec, &mut findings))
         }
         IstioKind::Gateway => parse_resource::<GatewaySpec>(kind, object).map(|r| gateway::check(&r.spec, &mut findings)),
+        IstioKind::ServiceEntry => parse_resource::<ServiceEntrySpec>(kind, object).map(|r| service_entry::check(&r.spec, &mut findings)),
+        IstioKind::WorkloadEntry => parse_resource::<WorkloadEntrySpec>(kind, object)
+            .map(|r| service_entry::check_workload(&r.spec, "spec", None, true, &mut findings)),
     };
     if let Err(finding) = outcome {
         findings.list.push(*finding);
@@ -76,6 +82,11 @@ pub(crate) struct Findings {
 }
 
 impl Findings {
+    /// The resource's namespace.
+    pub(crate) fn namespace(&self) -> &str {
+        if self.resource.namespace.is_empty() { "default" } else { &self.resource.namespace }
+    }
+
     /// The webhook refuses this.
     pub(crate) fn error(&mut self, code: &'static str, path: &str, message: impl Into<String>, korean: impl Into<String>) {
         self.list.push(Diagnostic::new(code, Severity::Error, &self.resource, path, message, korean));

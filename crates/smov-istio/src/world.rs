@@ -10,37 +10,20 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use smov_model::names::{KubeCluster, Namespace, ResourceRef};
-use smov_model::snapshot::UnknownHosts;
 use smov_model::wire::ProxyRole;
 
 use crate::core::{EndpointSlice, Node, Pod, ReplicaSet, Service};
 use crate::diagnostic::{Diagnostic, Severity, has_errors};
-use crate::resource::{DestinationRuleSpec, GatewaySpec, IstioKind, Resource, VirtualServiceSpec, parse_resource, reference_of};
+use crate::resource::{
+    DestinationRuleSpec, GatewaySpec, IstioKind, Resource, ServiceEntrySpec, VirtualServiceSpec, WorkloadEntrySpec, parse_resource,
+    reference_of,
+};
 use crate::validate::validate_as;
 
 mod kind;
+mod mesh;
 pub use kind::WatchedKind;
-
-/// Mesh-wide settings (<https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/>).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MeshConfig {
-    /// First part of every identity.
-    pub trust_domain: String,
-    /// What happens with hosts that nobody knows.
-    pub unknown_hosts: UnknownHosts,
-    /// Where rules for the whole mesh live.
-    pub root_namespace: Namespace,
-}
-
-impl Default for MeshConfig {
-    fn default() -> Self {
-        Self {
-            trust_domain: "cluster.local".to_owned(),
-            unknown_hosts: UnknownHosts::AllowAny,
-            root_namespace: "istio-system".parse().expect("a DNS label"),
-        }
-    }
-}
+pub use mesh::MeshConfig;
 
 /// Which proxy a snapshot is for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -112,11 +95,15 @@ pub struct Applied {
 #[derive(Debug, Clone)]
 pub struct World {
     pub(crate) own: KubeCluster,
+    /// In force now: what the world began with, and over it what its ConfigMap says.
     pub(crate) mesh: MeshConfig,
+    first_mesh: MeshConfig,
     pub(crate) protected: Vec<SocketAddr>,
     pub(crate) virtual_services: Table<Resource<VirtualServiceSpec>>,
     pub(crate) destination_rules: Table<Resource<DestinationRuleSpec>>,
     pub(crate) gateways: Table<Resource<GatewaySpec>>,
+    pub(crate) service_entries: Table<Resource<ServiceEntrySpec>>,
+    pub(crate) workload_entries: Table<Resource<WorkloadEntrySpec>>,
     pub(crate) services: Table<Service>,
     pub(crate) slices: Table<EndpointSlice>,
     pub(crate) pods: Table<Pod>,
@@ -154,7 +141,10 @@ impl WorldBuilder {
     pub fn build(self) -> World {
         World {
             own: self.own,
+            first_mesh: self.mesh.clone(),
             mesh: self.mesh,
+            service_entries: Table::new(),
+            workload_entries: Table::new(),
             protected: self.protected,
             virtual_services: Table::new(),
             destination_rules: Table::new(),
@@ -212,12 +202,41 @@ impl World {
             WatchedKind::VirtualService => take_rule(&mut self.virtual_services, IstioKind::VirtualService, key, object),
             WatchedKind::DestinationRule => take_rule(&mut self.destination_rules, IstioKind::DestinationRule, key, object),
             WatchedKind::Gateway => take_rule(&mut self.gateways, IstioKind::Gateway, key, object),
+            WatchedKind::ServiceEntry => take_rule(&mut self.service_entries, IstioKind::ServiceEntry, key, object),
+            WatchedKind::WorkloadEntry => take_rule(&mut self.workload_entries, IstioKind::WorkloadEntry, key, object),
+            WatchedKind::ConfigMap => self.take_mesh(key, object),
             WatchedKind::Service => take_core(&mut self.services, key, object),
             WatchedKind::EndpointSlice => take_core(&mut self.slices, key, object),
             WatchedKind::Pod => take_core(&mut self.pods, key, object),
             WatchedKind::Node => take_core(&mut self.nodes, key, object),
             WatchedKind::ReplicaSet => take_core(&mut self.replica_sets, key, object),
         }
+    }
+
+    /// Where MeshConfig is written: as Istio's installer does it.
+    fn mesh_key(&self) -> ObjectKey {
+        ObjectKey { namespace: self.first_mesh.root_namespace.to_string(), name: "istio".to_owned(), cluster: self.own.clone() }
+    }
+
+    fn holds_mesh(&self, key: &ObjectKey) -> bool {
+        *key == self.mesh_key()
+    }
+
+    fn take_mesh(&mut self, key: &ObjectKey, object: &Value) -> (bool, Vec<Diagnostic>) {
+        if !self.holds_mesh(key) {
+            return (false, Vec::new());
+        }
+        match self.first_mesh.overlaid(object) {
+            Ok(mesh) => (self.set_mesh(mesh), Vec::new()),
+            Err(diagnostic) => (false, vec![*diagnostic]),
+        }
+    }
+
+    /// Says whether it is another than before.
+    fn set_mesh(&mut self, mesh: MeshConfig) -> bool {
+        let other = self.mesh != mesh;
+        self.mesh = mesh;
+        other
     }
 
     /// Forgets an object. Says whether it was known.
@@ -233,6 +252,9 @@ impl World {
             WatchedKind::VirtualService => self.virtual_services.remove(key).is_some(),
             WatchedKind::DestinationRule => self.destination_rules.remove(key).is_some(),
             WatchedKind::Gateway => self.gateways.remove(key).is_some(),
+            WatchedKind::ServiceEntry => self.service_entries.remove(key).is_some(),
+            WatchedKind::WorkloadEntry => self.workload_entries.remove(key).is_some(),
+            WatchedKind::ConfigMap => self.holds_mesh(key) && self.set_mesh(self.first_mesh.clone()),
             WatchedKind::Service => self.services.remove(key).is_some(),
             WatchedKind::EndpointSlice => self.slices.remove(key).is_some(),
             WatchedKind::Pod => self.pods.remove(key).is_some(),
@@ -277,6 +299,9 @@ impl World {
             WatchedKind::VirtualService => of(&self.virtual_services, cluster),
             WatchedKind::DestinationRule => of(&self.destination_rules, cluster),
             WatchedKind::Gateway => of(&self.gateways, cluster),
+            WatchedKind::ServiceEntry => of(&self.service_entries, cluster),
+            WatchedKind::WorkloadEntry => of(&self.workload_entries, cluster),
+            WatchedKind::ConfigMap => vec![self.mesh_key()].into_iter().filter(|key| key.cluster == *cluster).collect(),
             WatchedKind::Service => of(&self.services, cluster),
             WatchedKind::EndpointSlice => of(&self.slices, cluster),
             WatchedKind::Pod => of(&self.pods, cluster),

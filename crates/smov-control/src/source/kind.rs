@@ -39,7 +39,8 @@ impl SourceKind {
         match self {
             Self::Mesh(kind) => {
                 let door = if kind.api_version().contains('/') { "apis" } else { "api" };
-                format!("/{door}/{}/{}", kind.api_version(), kind.plural())
+                let namespace = if kind.is_of_root_namespace() { format!("namespaces/{root_namespace}/") } else { String::new() };
+                format!("/{door}/{}/{namespace}{}", kind.api_version(), kind.plural())
             }
             Self::RemoteSecret => format!("/api/v1/namespaces/{root_namespace}/secrets"),
             Self::Deployment => "/apis/apps/v1/deployments".to_owned(),
@@ -63,6 +64,8 @@ mod tests {
     fn collections_have_the_paths_of_the_kubernetes_api() {
         assert_eq!(SourceKind::Mesh(WatchedKind::Service).path("istio-system"), "/api/v1/services");
         assert_eq!(SourceKind::Mesh(WatchedKind::EndpointSlice).path("istio-system"), "/apis/discovery.k8s.io/v1/endpointslices");
+        assert_eq!(SourceKind::Mesh(WatchedKind::ServiceEntry).path("mesh"), "/apis/networking.istio.io/v1/serviceentries");
+        assert_eq!(SourceKind::Mesh(WatchedKind::ConfigMap).path("mesh"), "/api/v1/namespaces/mesh/configmaps");
         assert_eq!(SourceKind::RemoteSecret.path("mesh"), "/api/v1/namespaces/mesh/secrets");
     }
 

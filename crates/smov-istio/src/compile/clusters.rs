@@ -1,49 +1,103 @@
 //! Services and DestinationRules to Envoy's clusters: one per port, and one more per subset.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError};
 
 use smov_model::cluster::{Cluster, ConnectionLimits, Discovery, Endpoint, LoadBalancer, OutlierDetection};
 use smov_model::names::{ClusterName, Namespace, SubsetName};
 use smov_model::workload::Workload;
 
+use super::route_policy::duration;
 use super::services::{MeshPort, MeshService};
-use super::{Policy, Prepared};
-use crate::duration::parse_duration;
-use crate::hosts::exported_to;
+use super::{Policy, Prepared, locality};
 use crate::resource::{ConnectionPoolSettings, LoadBalancerSettings, OutlierDetectionSpec, PolicyBlocks};
 
+/// What of a client decides on its clusters, so that clients of one kind share them.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ClientKind {
+    namespace: Namespace,
+    locality: String,
+    /// Only where some rule asks for them.
+    labels: BTreeMap<String, String>,
+}
+
 impl Prepared<'_> {
-    pub(super) fn build_clusters(&self, client: &Namespace) -> BTreeMap<ClusterName, Cluster> {
+    /// The clusters as a client sees them: DestinationRules are looked up by its namespace, localities are compared with its own.
+    pub(crate) fn clusters_for(&self, client: &Workload) -> Arc<BTreeMap<ClusterName, Cluster>> {
+        let by_labels = self.policies.by_labels || !self.world.mesh.locality.failover_priority.is_empty();
+        let kind = ClientKind {
+            namespace: client.namespace.clone(),
+            locality: client.locality(),
+            labels: if by_labels { client.labels.clone() } else { BTreeMap::new() },
+        };
+        let mut known = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
+        known.entry(kind).or_insert_with(|| Arc::new(self.build_clusters(client))).clone()
+    }
+
+    fn build_clusters(&self, client: &Workload) -> BTreeMap<ClusterName, Cluster> {
         let mut clusters = BTreeMap::new();
-        for service in self.services.iter().filter(|service| service.visible_to(client)) {
-            let policy = self.policies.find(client, &service.namespace, &service.host);
+        for service in self.services.visible_to(&client.namespace) {
+            let policy = self.policies.find_for(client, Some(&service.namespace), &service.host);
             for port in &service.ports {
-                for cluster in clusters_of(service, port, policy) {
+                for cluster in self.clusters_of(service, port, policy, client) {
                     clusters.insert(cluster.name.clone(), cluster);
                 }
             }
         }
         clusters
     }
-}
 
-impl MeshService {
-    /// Is the Service exported to this namespace?
-    pub(crate) fn visible_to(&self, client: &Namespace) -> bool {
-        exported_to(&self.export_to, self.namespace.as_str(), client.as_str())
+    fn clusters_of(&self, service: &MeshService, port: &MeshPort, policy: Option<&Policy<'_>>, client: &Workload) -> Vec<Cluster> {
+        let effective = |subset| policy.map(|policy| policy.effective(subset, port.port)).unwrap_or_default();
+        let mut clusters = vec![self.cluster(service, port, None, &effective(None), client, |_| true)];
+        for subset in policy.iter().flat_map(|policy| &policy.subsets) {
+            let Ok(name) = subset.name.parse::<SubsetName>() else { continue };
+            let selects = |workload: &Workload| subset.labels.iter().all(|(key, value)| label(workload, key) == Some(value.as_str()));
+            clusters.push(self.cluster(service, port, Some(name), &effective(Some(subset)), client, selects));
+        }
+        clusters
     }
-}
 
-fn clusters_of(service: &MeshService, port: &MeshPort, policy: Option<&Policy<'_>>) -> Vec<Cluster> {
-    let effective = |subset| policy.map(|policy| policy.effective(subset, port.port)).unwrap_or_default();
-    let mut clusters = vec![cluster(service, port, None, &effective(None), |_| true)];
-    for subset in policy.iter().flat_map(|policy| &policy.subsets) {
-        let Ok(name) = subset.name.parse::<SubsetName>() else { continue };
-        let selects = |workload: &Workload| subset.labels.iter().all(|(key, value)| label(workload, key) == Some(value.as_str()));
-        clusters.push(cluster(service, port, Some(name), &effective(Some(subset)), selects));
+    fn cluster(
+        &self,
+        service: &MeshService,
+        port: &MeshPort,
+        subset: Option<SubsetName>,
+        blocks: &PolicyBlocks,
+        client: &Workload,
+        selects: impl Fn(&Workload) -> bool,
+    ) -> Cluster {
+        let balancer = blocks.load_balancer.as_ref();
+        let passthrough = balancer.is_some_and(|balancer| balancer.simple.as_deref() == Some("PASSTHROUGH"));
+        let discovery = if passthrough { Discovery::OriginalDestination } else { port.discovery(&selects) };
+        let endpoint = |(address, workload): &(SocketAddr, Arc<Workload>)| Endpoint {
+            address: *address,
+            workload: workload.clone(),
+            weight: port.weights.get(address).copied().unwrap_or(1),
+            priority: 0,
+        };
+        let mut endpoints: Vec<Endpoint> = match discovery {
+            Discovery::Listed => port.endpoints.iter().filter(|(_, workload)| selects(workload)).map(endpoint).collect(),
+            Discovery::Dns(_) | Discovery::OriginalDestination => Vec::new(),
+        };
+        // The DestinationRule's setting replaces the mesh's as a whole.
+        let setting = balancer.and_then(|balancer| balancer.locality_lb_setting.as_ref()).unwrap_or(&self.world.mesh.locality);
+        let locality_weights = match setting.enabled {
+            Some(false) => Vec::new(),
+            Some(true) | None => locality::arrange(&mut endpoints, setting, client, blocks.outlier_detection.is_some()),
+        };
+        Cluster {
+            name: ClusterName { port: port.port, subset, host: service.host.clone() },
+            protocol: port.protocol.in_snapshot(),
+            endpoints,
+            load_balancer: balancer.map(load_balancer).unwrap_or_default(),
+            limits: blocks.connection_pool.as_ref().map(limits).unwrap_or_default(),
+            outlier: blocks.outlier_detection.as_ref().map(outlier),
+            discovery,
+            locality_weights,
+        }
     }
-    clusters
 }
 
 /// A label of an endpoint: the pod's own, or one that Istio adds to every endpoint.
@@ -56,33 +110,19 @@ pub(crate) fn label<'w>(workload: &'w Workload, key: &str) -> Option<&'w str> {
     }
 }
 
-fn cluster(
-    service: &MeshService,
-    port: &MeshPort,
-    subset: Option<SubsetName>,
-    blocks: &PolicyBlocks,
-    selects: impl Fn(&Workload) -> bool,
-) -> Cluster {
-    let endpoints = port.endpoints.iter().filter(|(_, workload)| selects(workload));
-    Cluster {
-        name: ClusterName { port: port.port, subset, host: service.host.clone() },
-        protocol: port.protocol.in_snapshot(),
-        endpoints: endpoints
-            .map(|(address, workload)| Endpoint { address: *address, workload: workload.clone(), weight: 1, priority: 0 })
-            .collect(),
-        load_balancer: blocks.load_balancer.as_ref().map(load_balancer).unwrap_or_default(),
-        limits: blocks.connection_pool.as_ref().map(limits).unwrap_or_default(),
-        outlier: blocks.outlier_detection.as_ref().map(outlier),
-        discovery: Discovery::Listed,
-        locality_weights: Vec::new(),
-    }
-}
-
 fn load_balancer(settings: &LoadBalancerSettings) -> LoadBalancer {
+    if let Some(hash) = &settings.consistent_hash {
+        let set = |size: Option<u64>, default| size.filter(|size| *size > 0).unwrap_or(default);
+        return match (&hash.maglev, &hash.ring_hash) {
+            (Some(maglev), _) => LoadBalancer::Maglev { table_size: set(maglev.table_size, 65_537) },
+            (None, Some(ring)) => LoadBalancer::RingHash { minimum_size: set(ring.minimum_ring_size, 1024) },
+            (None, None) => LoadBalancer::RingHash { minimum_size: set(hash.minimum_ring_size, 1024) },
+        };
+    }
     match settings.simple.as_deref() {
         Some("ROUND_ROBIN") => LoadBalancer::RoundRobin,
         Some("RANDOM") => LoadBalancer::Random,
-        // LEAST_REQUEST, its old name LEAST_CONN, and kinds that validate says are not executed.
+        // LEAST_REQUEST and its old name LEAST_CONN; PASSTHROUGH has nothing to choose from.
         _ => LoadBalancer::LeastRequest,
     }
 }
@@ -100,7 +140,8 @@ fn limits(pool: &ConnectionPoolSettings) -> ConnectionLimits {
         max_requests_per_connection: limit(http.max_requests_per_connection),
         max_retries: limit(http.max_retries),
         connect_timeout: duration(tcp.connect_timeout.as_deref()).unwrap_or(default.connect_timeout),
-        idle_timeout: duration(http.idle_timeout.as_deref()).unwrap_or(default.idle_timeout),
+        // Where HTTP says nothing, the setting for TCP holds, as in Istio.
+        idle_timeout: duration(http.idle_timeout.as_deref().or(tcp.idle_timeout.as_deref())).unwrap_or(default.idle_timeout),
     }
 }
 
@@ -117,8 +158,4 @@ pub(crate) fn outlier(spec: &OutlierDetectionSpec) -> OutlierDetection {
         max_ejection_percent: percent(spec.max_ejection_percent).filter(|value| *value > 0).unwrap_or(default.max_ejection_percent),
         min_health_percent: percent(spec.min_health_percent).unwrap_or(default.min_health_percent),
     }
-}
-
-fn duration(text: Option<&str>) -> Option<Duration> {
-    parse_duration(text?).ok()
 }

@@ -6,7 +6,7 @@ use smov_model::names::{HostPattern, Port};
 use smov_model::route::{Origin, Redirect, RouteAction, RoutePolicy, RouteRule, RouteTable, VirtualHost};
 use smov_model::workload::Workload;
 
-use super::outbound::ResolvedVirtualService;
+use super::virtual_services::ResolvedVirtualService;
 use super::{Prepared, RuleScope, is_catch_all};
 use crate::hosts::{host_pattern, intersect, specificity};
 use crate::resource::{GatewaySpec, Resource, Server};
@@ -48,7 +48,7 @@ impl Prepared<'_> {
             if !one.gateways.contains(&name) || !one.visible_to(gateway_pod.namespace.as_str()) {
                 continue;
             }
-            let rules = self.rules(one.resource, &scope);
+            let rules = self.rules(one, &scope);
             if rules.is_empty() {
                 continue;
             }

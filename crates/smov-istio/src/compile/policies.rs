@@ -1,18 +1,31 @@
 //! DestinationRules: which one a client meets, and how its policies are laid on each other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use smov_model::names::{HostPattern, Hostname, Namespace, Port};
+use smov_model::workload::Workload;
 
-use crate::hosts::{exported_to, host_pattern, specificity};
+use crate::hosts::{host_pattern, specificity};
 use crate::resource::{DestinationRuleSpec, PolicyBlocks, Resource, Subset, TrafficPolicy};
 use crate::world::World;
 
 /// All DestinationRules of the own cluster, merged per namespace and host.
 #[derive(Debug)]
 pub(crate) struct Policies<'w> {
-    by_namespace: BTreeMap<&'w str, Vec<Policy<'w>>>,
+    by_namespace: BTreeMap<&'w str, OfNamespace<'w>>,
     root: &'w Namespace,
+    /// Do some rules depend on the client's labels?
+    pub(crate) by_labels: bool,
+}
+
+/// The rules of one namespace: several per host where their `exportTo` or `workloadSelector` differ.
+#[derive(Debug, Default)]
+struct OfNamespace<'w> {
+    policies: Vec<Policy<'w>>,
+    /// Positions of those that name a host exactly.
+    exact: HashMap<Hostname, Vec<usize>>,
+    /// Positions of the others, by their pattern.
+    wild: BTreeMap<HostPattern, Vec<usize>>,
 }
 
 /// What the DestinationRules of one namespace say about one host.
@@ -25,45 +38,115 @@ pub(crate) struct Policy<'w> {
     pub(crate) top: Option<&'w TrafficPolicy>,
     /// Subsets of all of them; the first definition of a name wins.
     pub(crate) subsets: Vec<&'w Subset>,
+    /// Labels of the clients that it is for; `None` = all.
+    selector: Option<&'w BTreeMap<String, String>>,
+    /// Namespaces that see it; `*` = all.
+    viewers: BTreeSet<&'w str>,
 }
 
 impl<'w> Policies<'w> {
     pub(crate) fn new(world: &'w World) -> Self {
         let mut rules: Vec<&Resource<DestinationRuleSpec>> = world.destination_rules.values().map(|rule| &**rule).collect();
         rules.sort_by_key(|rule| rule.seniority());
-        let mut by_namespace: BTreeMap<&str, Vec<Policy<'_>>> = BTreeMap::new();
+        let by_labels = rules.iter().any(|rule| {
+            let subsets = rule.spec.subsets.iter().filter_map(|subset| subset.traffic_policy.as_ref());
+            rule.spec.workload_selector.is_some() || subsets.chain(&rule.spec.traffic_policy).any(asks_for_labels)
+        });
+        let mut by_namespace: BTreeMap<&str, OfNamespace<'_>> = BTreeMap::new();
         for rule in rules {
             let namespace = rule.metadata.namespace.as_str();
-            let Ok(pattern) = host_pattern(&rule.spec.host, namespace) else { continue };
-            let policies = by_namespace.entry(namespace).or_default();
-            match policies.iter_mut().find(|policy| policy.pattern == pattern) {
-                Some(policy) => policy.add(rule),
-                None => {
-                    let mut policy = Policy { pattern, rules: Vec::new(), top: None, subsets: Vec::new() };
-                    policy.add(rule);
-                    policies.push(policy);
-                }
+            if let Ok(pattern) = host_pattern(&rule.spec.host, namespace) {
+                by_namespace.entry(namespace).or_default().add(pattern, rule);
             }
         }
-        Self { by_namespace, root: &world.mesh.root_namespace }
+        Self { by_namespace, root: &world.mesh.root_namespace, by_labels }
     }
 
-    /// What a client of `client` meets at a host: its own namespace first (unless that is the root), then the Service's, then the root's.
+    /// What clients without particular labels meet: those of their own namespace first (unless that is the root), then the Service's, then
+    /// the root's.
     pub(crate) fn find(&self, client: &Namespace, service: &Namespace, host: &Hostname) -> Option<&Policy<'w>> {
-        let own = (client != self.root).then_some(client);
-        let mut seen = own.into_iter().chain([service, self.root]);
-        seen.find_map(|namespace| self.best(namespace.as_str(), client.as_str(), host))
+        self.look_up(client, Some(service), host, &BTreeMap::new())
     }
 
-    fn best(&self, namespace: &str, viewer: &str, host: &Hostname) -> Option<&Policy<'w>> {
-        let policies = self.by_namespace.get(namespace)?.iter();
-        let visible = policies.filter(|policy| policy.pattern.covers(host.as_str()) && policy.visible_to(viewer));
-        visible.max_by_key(|policy| specificity(&policy.pattern))
+    /// As [`Self::find`], for one client: rules for its labels come before those for all.
+    pub(crate) fn find_for(&self, client: &Workload, service: Option<&Namespace>, host: &Hostname) -> Option<&Policy<'w>> {
+        self.look_up(&client.namespace, service, host, &client.labels)
+    }
+
+    fn look_up(
+        &self,
+        client: &Namespace,
+        service: Option<&Namespace>,
+        host: &Hostname,
+        labels: &BTreeMap<String, String>,
+    ) -> Option<&Policy<'w>> {
+        let own = (client != self.root).then_some(client);
+        let mut seen = own.into_iter().chain(service).chain([self.root]);
+        seen.find_map(|namespace| self.by_namespace.get(namespace.as_str())?.best(namespace == client, client.as_str(), host, labels))
     }
 
     /// All of them, for the analyzers.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Policy<'w>> {
-        self.by_namespace.values().flatten()
+        self.by_namespace.values().flat_map(|one| &one.policies)
+    }
+}
+
+/// Does `failoverPriority` compare labels?
+fn asks_for_labels(policy: &TrafficPolicy) -> bool {
+    let ports = policy.port_level_settings.iter().map(|entry| &entry.blocks);
+    let balancers = ports.chain([&policy.blocks]).filter_map(|blocks| blocks.load_balancer.as_ref());
+    balancers.filter_map(|balancer| balancer.locality_lb_setting.as_ref()).any(|locality| !locality.failover_priority.is_empty())
+}
+
+impl<'w> OfNamespace<'w> {
+    /// Istio's merge: into every policy of the same host whose `exportTo` allows it, and beside them where it says something of its own.
+    fn add(&mut self, pattern: HostPattern, rule: &'w Resource<DestinationRuleSpec>) {
+        let selector = rule.spec.workload_selector.as_ref().map(|selector| &selector.match_labels);
+        let viewers = viewers(rule);
+        let known = match &pattern {
+            HostPattern::Exact(host) => self.exact.entry(host.clone()).or_default(),
+            HostPattern::Suffix(_) | HostPattern::Any => self.wild.entry(pattern.clone()).or_default(),
+        };
+        let mut alone = true;
+        for index in known.iter() {
+            let policy = &mut self.policies[*index];
+            let others = policy.selector.is_some() && selector.is_some() && policy.selector != selector;
+            if !viewers.is_superset(&policy.viewers) || others {
+                continue;
+            }
+            policy.add(rule);
+            alone &= policy.viewers != viewers || policy.selector != selector;
+        }
+        if alone {
+            known.push(self.policies.len());
+            let mut policy = Policy { pattern, rules: Vec::new(), top: None, subsets: Vec::new(), selector, viewers };
+            policy.add(rule);
+            self.policies.push(policy);
+        }
+    }
+
+    fn best(&self, own: bool, viewer: &str, host: &Hostname, labels: &BTreeMap<String, String>) -> Option<&Policy<'w>> {
+        let choose = |indexes: &Vec<usize>| {
+            let visible = || indexes.iter().map(|index| &self.policies[*index]).filter(|policy| own || policy.visible_to(viewer));
+            let fits = |policy: &&Policy<'w>| {
+                policy.selector.is_some_and(|wanted| own && wanted.iter().all(|(key, value)| labels.get(key) == Some(value)))
+            };
+            visible().find(fits).or_else(|| visible().filter(|policy| policy.selector.is_none()).last())
+        };
+        let wild = || {
+            let covering = self.wild.iter().filter(|(pattern, _)| pattern.covers(host.as_str()));
+            let found = covering.filter_map(|(pattern, indexes)| Some((specificity(pattern), choose(indexes)?)));
+            found.max_by_key(|(rank, _)| *rank).map(|(_, policy)| policy)
+        };
+        self.exact.get(host).and_then(choose).or_else(wild)
+    }
+}
+
+/// The namespaces to which a rule is exported.
+fn viewers(rule: &Resource<DestinationRuleSpec>) -> BTreeSet<&str> {
+    match rule.spec.export_to.as_slice() {
+        [] => BTreeSet::from(["*"]),
+        named => named.iter().map(|entry| if entry == "." { rule.metadata.namespace.as_str() } else { entry.as_str() }).collect(),
     }
 }
 
@@ -78,12 +161,8 @@ impl<'w> Policy<'w> {
         }
     }
 
-    /// The oldest rule says who sees the merged one.
     fn visible_to(&self, viewer: &str) -> bool {
-        self.rules.first().is_some_and(|rule| {
-            let owner = rule.metadata.namespace.as_str();
-            owner == viewer || exported_to(&rule.spec.export_to, owner, viewer)
-        })
+        self.viewers.contains("*") || self.viewers.contains(viewer)
     }
 
     pub(crate) fn subset(&self, name: &str) -> Option<&'w Subset> {

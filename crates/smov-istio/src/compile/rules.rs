@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 
 use smov_model::names::Port;
-use smov_model::route::{Origin, RouteMatch, RouteRule, ValueMatch};
+use smov_model::route::{RouteMatch, RouteRule, ValueMatch};
 use smov_model::text::{Pattern, StringMatch};
 use smov_model::workload::Workload;
 
-use super::action::{action, policy};
-use super::{Prepared, Services};
+use super::Prepared;
+use super::action::action;
+use super::virtual_services::{ResolvedRoute, ResolvedVirtualService};
 use crate::hosts::resolve_gateway;
-use crate::resource::{HttpMatchRequest, HttpRoute, Resource, StringMatchSpec, VirtualServiceSpec};
+use crate::resource::{HttpMatchRequest, StringMatchSpec};
 
 /// Who meets a rule, and where: what of a `match` is decided in compile.
 #[derive(Debug, Clone, Copy)]
@@ -45,10 +46,10 @@ impl RuleScope<'_> {
 
 impl Prepared<'_> {
     /// The rules that this proxy gets, up to and including the first catch-all. Empty when all are for others.
-    pub(crate) fn rules(&self, virtual_service: &Resource<VirtualServiceSpec>, scope: &RuleScope<'_>) -> Vec<RouteRule> {
+    pub(crate) fn rules(&self, virtual_service: &ResolvedVirtualService<'_>, scope: &RuleScope<'_>) -> Vec<RouteRule> {
         let mut rules = Vec::new();
-        for (index, route) in virtual_service.spec.http.iter().enumerate() {
-            let Some(rule) = rule(&self.services, virtual_service, index, route, scope) else { continue };
+        for one in &virtual_service.http {
+            let Some(rule) = self.rule(one, scope) else { continue };
             let last = is_catch_all(&rule);
             rules.push(rule);
             if last {
@@ -56,6 +57,26 @@ impl Prepared<'_> {
             }
         }
         rules
+    }
+
+    fn rule(&self, one: &ResolvedRoute<'_>, scope: &RuleScope<'_>) -> Option<RouteRule> {
+        let admitted = |entry: &&HttpMatchRequest| {
+            scope.admits(one.namespace, &entry.gateways, &entry.source_labels, entry.source_namespace.as_deref(), entry.port)
+        };
+        let mut matches = Vec::new();
+        for entry in one.route.matches.iter().filter(admitted) {
+            let entry = route_match(entry)?;
+            let last = entry_is_catch_all(&entry);
+            matches.push(entry);
+            if last {
+                break;
+            }
+        }
+        if matches.is_empty() && !one.route.matches.is_empty() {
+            return None;
+        }
+        let action = action(&self.services, one, scope)?;
+        Some(RouteRule { origin: one.origin.clone(), matches, action, policy: self.route_policy(one, scope) })
     }
 }
 
@@ -73,36 +94,6 @@ fn entry_is_catch_all(entry: &RouteMatch) -> bool {
     };
     let pseudo = entry.scheme.is_some() || entry.method.is_some() || entry.authority.is_some();
     any_path && !pseudo && entry.headers.is_empty() && entry.without_headers.is_empty() && entry.query.is_empty()
-}
-
-fn rule(
-    services: &Services,
-    virtual_service: &Resource<VirtualServiceSpec>,
-    index: usize,
-    route: &HttpRoute,
-    scope: &RuleScope<'_>,
-) -> Option<RouteRule> {
-    let namespace = virtual_service.metadata.namespace.as_str();
-    let admitted = |entry: &&HttpMatchRequest| {
-        scope.admits(namespace, &entry.gateways, &entry.source_labels, entry.source_namespace.as_deref(), entry.port)
-    };
-    let mut matches = Vec::new();
-    for entry in route.matches.iter().filter(admitted) {
-        let entry = route_match(entry)?;
-        let last = entry_is_catch_all(&entry);
-        matches.push(entry);
-        if last {
-            break;
-        }
-    }
-    if matches.is_empty() && !route.matches.is_empty() {
-        return None;
-    }
-    let action = action(services, route, namespace, scope.port)?;
-    let policy = policy(route);
-    let name = route.name.clone().unwrap_or_default();
-    let origin = Origin { resource: virtual_service.reference(), path: format!("spec.http[{index}]"), name };
-    Some(RouteRule { origin, matches, action, policy })
 }
 
 /// `None` only for a pattern that validate refuses.
@@ -133,7 +124,7 @@ fn route_match(entry: &HttpMatchRequest) -> Option<RouteMatch> {
     })
 }
 
-fn string_match(spec: &StringMatchSpec) -> Option<ValueMatch> {
+pub(super) fn string_match(spec: &StringMatchSpec) -> Option<ValueMatch> {
     let value = match spec {
         StringMatchSpec { exact: Some(text), .. } => StringMatch::Exact(text.clone()),
         StringMatchSpec { prefix: Some(text), .. } => StringMatch::Prefix(text.clone()),

@@ -4,17 +4,19 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use smov_model::cluster::Discovery;
 use smov_model::names::{Hostname, KubeCluster, Namespace, Port, ResourceRef};
 use smov_model::workload::Workload;
 
+use super::service_entries;
 use super::workloads::unknown_pod;
 use crate::core::{EndpointSlice, PortProtocol, Service, ServicePort, SliceEndpoint};
-use crate::hosts::service_host;
+use crate::hosts::{exported_to, service_host};
 use crate::world::{ObjectKey, World};
 
-/// All Services, by host.
+/// All Services, by host: Kubernetes' own first, then those of ServiceEntries, oldest first.
 #[derive(Debug)]
-pub(crate) struct Services(BTreeMap<Hostname, MeshService>);
+pub(crate) struct Services(BTreeMap<Hostname, Vec<MeshService>>);
 
 /// One Service as the mesh sees it.
 #[derive(Debug)]
@@ -22,19 +24,50 @@ pub(crate) struct MeshService {
     pub(crate) host: Hostname,
     pub(crate) name: String,
     pub(crate) namespace: Namespace,
-    /// The Service that its ports are taken from: the own cluster's where it has one.
+    /// The Service that its ports are taken from, the own cluster's where it has one; or the ServiceEntry.
     pub(crate) reference: ResourceRef,
     pub(crate) ports: Vec<MeshPort>,
     pub(crate) export_to: Vec<String>,
+    /// Its addresses by cluster; those of a ServiceEntry under the own one.
     pub(crate) cluster_ips: BTreeMap<KubeCluster, Vec<IpAddr>>,
 }
 
-/// One port of it, with the endpoints of all clusters, sorted by address.
+/// One port of it, with the endpoints of all clusters.
 #[derive(Debug)]
 pub(crate) struct MeshPort {
     pub(crate) port: Port,
     pub(crate) protocol: PortProtocol,
+    /// Sorted by address. Empty where they are not listed.
     pub(crate) endpoints: Vec<(SocketAddr, Arc<Workload>)>,
+    /// Shares of endpoints that have another than 1.
+    pub(crate) weights: BTreeMap<SocketAddr, u32>,
+    /// How they come to be known.
+    pub(crate) found: Found,
+}
+
+/// How the endpoints of a port come to be known.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// They are listed.
+    Listed,
+    /// By DNS: names, ports, shares, and who is said to be there.
+    Dns(Vec<(Hostname, Port, u32, Arc<Workload>)>),
+    /// They are what the client dials.
+    Dialled,
+}
+
+impl MeshPort {
+    /// As the snapshot has it, for the endpoints that a subset selects.
+    pub(super) fn discovery(&self, selects: impl Fn(&Workload) -> bool) -> Discovery {
+        match &self.found {
+            Found::Listed => Discovery::Listed,
+            Found::Dialled => Discovery::OriginalDestination,
+            Found::Dns(names) => {
+                let selected = names.iter().filter(|(_, _, _, workload)| selects(workload));
+                Discovery::Dns(selected.map(|(host, port, weight, _)| (host.clone(), *port, *weight)).collect())
+            }
+        }
+    }
 }
 
 impl Services {
@@ -48,19 +81,48 @@ impl Services {
             slices.entry((&key.namespace, &slice.service)).or_default().push((&key.cluster, slice));
         }
         let people = People { pods, peers };
-        let merged = copies.into_iter().filter_map(|(id, copies)| {
+        let mut all: BTreeMap<Hostname, Vec<MeshService>> = BTreeMap::new();
+        for (id, copies) in copies {
             let slices = slices.get(&id).map(Vec::as_slice).unwrap_or_default();
-            MeshService::merge(&world.own, id, &copies, slices, &people)
-        });
-        Self(merged.map(|service| (service.host.clone(), service)).collect())
+            if let Some(service) = MeshService::merge(&world.own, id, &copies, slices, &people) {
+                all.entry(service.host.clone()).or_default().push(service);
+            }
+        }
+        for service in service_entries::services(world, pods) {
+            let known = all.entry(service.host.clone()).or_default();
+            match known.iter_mut().find(|known| known.namespace == service.namespace) {
+                // Entries of one namespace for one host add ports to each other.
+                Some(known) => {
+                    for port in service.ports {
+                        if known.ports.iter().all(|old| old.port != port.port) {
+                            known.ports.push(port);
+                        }
+                    }
+                }
+                None => known.push(service),
+            }
+        }
+        Self(all)
     }
 
+    /// The Service of a host, whoever asks.
     pub(crate) fn get(&self, host: &Hostname) -> Option<&MeshService> {
-        self.0.get(host)
+        self.0.get(host)?.first()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &MeshService> {
-        self.0.values()
+    /// The Service of a host as a client's namespace sees it: that of the namespace itself, else the first that is exported to it.
+    pub(crate) fn seen_by(&self, client: &Namespace, host: &Hostname) -> Option<&MeshService> {
+        Self::choose(client, self.0.get(host)?)
+    }
+
+    /// All Services that a client's namespace sees, one per host.
+    pub(crate) fn visible_to(&self, client: &Namespace) -> impl Iterator<Item = &MeshService> {
+        self.0.values().filter_map(move |all| Self::choose(client, all))
+    }
+
+    fn choose<'s>(client: &Namespace, all: &'s [MeshService]) -> Option<&'s MeshService> {
+        let mut visible = all.iter().filter(|service| service.visible_to(client));
+        visible.clone().find(|service| service.namespace == *client).or_else(|| visible.next())
     }
 }
 
@@ -81,6 +143,11 @@ impl People<'_> {
 }
 
 impl MeshService {
+    /// Is the Service exported to this namespace?
+    pub(crate) fn visible_to(&self, client: &Namespace) -> bool {
+        exported_to(&self.export_to, self.namespace.as_str(), client.as_str())
+    }
+
     fn merge(
         own: &KubeCluster,
         (namespace, name): (&str, &str),
@@ -95,6 +162,8 @@ impl MeshService {
                 port: u32::from(port.number).try_into().ok()?,
                 protocol: port.protocol,
                 endpoints: endpoints((name, &namespace), port, copies, slices, people),
+                weights: BTreeMap::new(),
+                found: Found::Listed,
             })
         };
         Some(Self {

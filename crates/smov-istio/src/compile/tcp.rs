@@ -14,14 +14,14 @@ use crate::resource::{L4Match, Resource, TcpRouteSpec, VirtualServiceSpec};
 impl Prepared<'_> {
     /// One route per Service port that may be opaque.
     pub(super) fn tcp_routes(&self, client: &Workload) -> Vec<TcpRoute> {
-        let visible = self.services.iter().filter(|service| service.visible_to(&client.namespace));
+        let visible = self.services.visible_to(&client.namespace);
         let ports = visible.flat_map(|service| service.ports.iter().map(move |port| (service, port)));
         let opaque = ports.filter(|(_, port)| port.protocol.carries_tcp());
         opaque.map(|(service, port)| self.tcp_route(service, port.port, client)).collect()
     }
 
     fn tcp_route(&self, service: &MeshService, port: Port, client: &Workload) -> TcpRoute {
-        let candidates = self.virtual_services.for_host(client.namespace.as_str(), service.host.as_str());
+        let candidates = self.virtual_services.for_host(client.namespace.as_str(), &service.host);
         let split = candidates.into_iter().find_map(|one| self.tcp_split(one.resource, port, client)).unwrap_or_else(|| {
             let whole = ClusterName { port, subset: None, host: service.host.clone() };
             Split::new(vec![(Weight(1), whole)]).expect("one arm is a split")
@@ -39,7 +39,7 @@ impl Prepared<'_> {
         let takes = |route: &&TcpRouteSpec| route.matches.is_empty() || route.matches.iter().any(admits);
         let route = resource.spec.tcp.iter().find(takes)?;
         let arms = route.route.iter().map(|arm| {
-            let cluster = cluster_name(&self.services, arm.destination.as_ref()?, namespace, port)?;
+            let cluster = cluster_name(&self.services, arm.destination.as_ref()?, namespace, client, port)?;
             Some((Weight(u32::try_from(arm.weight).ok()?), cluster))
         });
         Split::new(arms.collect::<Option<Vec<_>>>()?).ok()

@@ -31,8 +31,8 @@ impl PortProtocol {
             None => name.split('-').next().unwrap_or_default(),
         };
         match word.to_ascii_lowercase().as_str() {
-            "http" | "http1" => Self::Http,
-            "http2" | "grpc" => Self::Http2,
+            "http" | "http1" | "http_proxy" => Self::Http,
+            "http2" | "grpc" | "grpc-web" => Self::Http2,
             "tcp" | "https" | "tls" | "mongo" | "redis" | "mysql" | "postgres" | "udp" => Self::Tcp,
             _ if OPAQUE_PORTS.contains(&number) => Self::Tcp,
             _ => Self::Auto,

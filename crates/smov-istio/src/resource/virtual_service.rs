@@ -50,6 +50,7 @@ pub struct HttpRoute {
     /// Copies of requests.
     pub mirror: Option<DestinationSpec>,
     /// Share of `mirror`, deprecated.
+    #[serde(alias = "mirror_percent")]
     pub mirror_percent: Option<u32>,
     /// Share of `mirror`; absent = all.
     pub mirror_percentage: Option<PercentSpec>,

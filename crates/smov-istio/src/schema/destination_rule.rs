@@ -7,7 +7,7 @@ const FAILOVER: Shape = List(&Object(&[on("from", Text), on("to", Text)]));
 
 const LOAD_BALANCER: Shape = Object(&[
     on("simple", OneOf(&["UNSPECIFIED", "LEAST_CONN", "RANDOM", "PASSTHROUGH", "ROUND_ROBIN", "LEAST_REQUEST"])),
-    not_yet(
+    on(
         "consistentHash",
         Object(&[
             on("httpHeaderName", Text),
@@ -17,7 +17,7 @@ const LOAD_BALANCER: Shape = Object(&[
                     on("name", Text),
                     on("path", Text),
                     on("ttl", Text),
-                    on("attributes", List(&Object(&[on("name", Text), on("value", Text)]))),
+                    not_yet("attributes", List(&Object(&[on("name", Text), on("value", Text)]))),
                 ]),
             ),
             on("useSourceIp", Boolean),
@@ -27,7 +27,7 @@ const LOAD_BALANCER: Shape = Object(&[
             on("minimumRingSize", Integer),
         ]),
     ),
-    not_yet(
+    on(
         "localityLbSetting",
         Object(&[
             on("distribute", List(&Object(&[on("from", Text), on("to", Map(&Integer))]))),
@@ -60,7 +60,7 @@ const CONNECTION_POOL: Shape = Object(&[
         Object(&[
             on("maxConnections", Integer),
             on("connectTimeout", Text),
-            not_yet("idleTimeout", Text),
+            on("idleTimeout", Text),
             not_yet("maxConnectionDuration", Text),
             not_yet("tcpKeepalive", Object(&[on("interval", Text), on("probes", Integer), on("time", Text)])),
         ]),
@@ -145,5 +145,5 @@ pub(super) const SPEC: Shape = Object(&[
     on("trafficPolicy", TRAFFIC_POLICY),
     on("subsets", List(&Object(&[on("name", Text), on("labels", TEXT_MAP), on("trafficPolicy", TRAFFIC_POLICY)]))),
     on("exportTo", TEXTS),
-    not_yet("workloadSelector", Object(&[on("matchLabels", TEXT_MAP)])),
+    on("workloadSelector", Object(&[on("matchLabels", TEXT_MAP)])),
 ]);

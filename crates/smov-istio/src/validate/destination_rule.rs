@@ -1,7 +1,7 @@
 //! The webhook on DestinationRule.
 
 use super::Findings;
-use super::names::{check_export_to, check_host, check_port, check_subset};
+use super::names::{Exporter, check_export_to, check_host, check_labels, check_port, check_selector, check_subset};
 use super::values::check_duration;
 use crate::resource::{
     ClientTlsSettings, ConnectionPoolSettings, ConsistentHash, DestinationRuleSpec, LoadBalancerSettings, LocalityLbSetting,
@@ -16,6 +16,7 @@ pub(super) fn check(spec: &DestinationRuleSpec, findings: &mut Findings) {
     for (index, subset) in spec.subsets.iter().enumerate() {
         let path = format!("spec.subsets[{index}]");
         check_subset(&subset.name, &format!("{path}.name"), findings);
+        check_labels(&subset.labels, &format!("{path}.labels"), findings);
         if spec.subsets[..index].iter().any(|earlier| earlier.name == subset.name) {
             let message = format!("duplicate subset names: {}", subset.name);
             findings.error("duplicate-subset", &format!("{path}.name"), message, format!("서브셋 `{}`이(가) 두 번 있습니다", subset.name));
@@ -24,10 +25,11 @@ pub(super) fn check(spec: &DestinationRuleSpec, findings: &mut Findings) {
             check_policy(policy, &format!("{path}.trafficPolicy"), findings);
         }
     }
-    check_export_to(&spec.export_to, findings);
-    if spec.workload_selector.is_some() && spec.export_to.iter().any(|entry| entry != ".") {
-        let message = "workloadSelector cannot be used with exportTo beyond the own namespace";
-        findings.error("export-to", "spec.exportTo", message, "workloadSelector가 있으면 다른 네임스페이스로 내보낼 수 없습니다");
+    let exporter = if spec.workload_selector.is_some() { Exporter::RuleWithSelector } else { Exporter::Rule };
+    check_export_to(&spec.export_to, exporter, findings);
+    if let Some(selector) = &spec.workload_selector {
+        let empty = ("workload selector specified without labels", "workloadSelector에 레이블이 없습니다. 모든 파드에 적용됩니다");
+        check_selector(&selector.match_labels, "spec.workloadSelector", empty, findings);
     }
 }
 
@@ -156,10 +158,6 @@ fn check_outlier(outlier: &OutlierDetectionSpec, path: &str, findings: &mut Find
 }
 
 fn check_balancer(balancer: &LoadBalancerSettings, has_outlier: bool, path: &str, findings: &mut Findings) {
-    if balancer.simple.as_deref() == Some("PASSTHROUGH") {
-        let message = "`PASSTHROUGH` is valid in Istio but not executed here yet: LEAST_REQUEST is used";
-        findings.warning("not-executed", &format!("{path}.simple"), message, "PASSTHROUGH는 아직 실행하지 않고 LEAST_REQUEST로 동작합니다");
-    }
     if balancer.simple.as_deref() == Some("LEAST_CONN") {
         findings.warning(
             "deprecated",

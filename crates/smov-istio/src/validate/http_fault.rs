@@ -2,6 +2,7 @@
 
 use super::Findings;
 use super::values::{check_duration, check_percentage};
+use crate::grpc::grpc_status;
 use crate::resource::HttpFaultInjection;
 
 pub(super) fn check(fault: &HttpFaultInjection, path: &str, findings: &mut Findings) {
@@ -49,7 +50,7 @@ pub(super) fn check(fault: &HttpFaultInjection, path: &str, findings: &mut Findi
             let message = format!("HTTP status {status} is not in range 200-599");
             findings.error("invalid-fault", &format!("{path}.httpStatus"), message, format!("상태 코드 {status}은(는) 200~599여야 합니다"));
         }
-        if let Some(status) = abort.grpc_status.as_deref().filter(|status| !GRPC.contains(status)) {
+        if let Some(status) = abort.grpc_status.as_deref().filter(|status| grpc_status(status).is_none()) {
             let message = format!("gRPC status {status:?} is not supported");
             findings.error("invalid-fault", &format!("{path}.grpcStatus"), message, format!("gRPC 상태 `{status}`을(를) 모릅니다"));
         }
@@ -67,23 +68,3 @@ fn no_percentage(path: &str, findings: &mut Findings) {
     findings.warning("fault-without-percentage", path, message, "percentage가 없으면 0 %입니다. 영향을 받는 요청이 없습니다");
     findings.help("add percentage: {value: 100}", "percentage: {value: 100}을 더하세요");
 }
-
-const GRPC: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];

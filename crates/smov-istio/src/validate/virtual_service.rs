@@ -1,6 +1,6 @@
 //! The webhook on VirtualService as a whole.
 
-use super::names::{check_export_to, check_host};
+use super::names::{Exporter, check_export_to, check_host};
 use super::{Findings, http_route};
 use crate::hosts::specificity;
 use crate::resource::{L4Match, RouteDestination, VirtualServiceSpec};
@@ -30,7 +30,7 @@ pub(super) fn check(spec: &VirtualServiceSpec, findings: &mut Findings) {
         }
         check_l4(&route.matches, &route.route, &path, findings);
     }
-    check_export_to(&spec.export_to, findings);
+    check_export_to(&spec.export_to, Exporter::Rule, findings);
     http_route::check_reachable(&spec.http, findings);
 }
 

@@ -13,6 +13,10 @@ pub enum WatchedKind {
     Pod,
     Node,
     ReplicaSet,
+    /// Of these only the one that holds MeshConfig: `istio` in the root namespace.
+    ConfigMap,
+    ServiceEntry,
+    WorkloadEntry,
     VirtualService,
     DestinationRule,
     Gateway,
@@ -20,12 +24,15 @@ pub enum WatchedKind {
 
 impl WatchedKind {
     /// All of them; rules last, so that a first list brings the Services before what names them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Service,
         Self::EndpointSlice,
         Self::Pod,
         Self::Node,
         Self::ReplicaSet,
+        Self::ConfigMap,
+        Self::ServiceEntry,
+        Self::WorkloadEntry,
         Self::VirtualService,
         Self::DestinationRule,
         Self::Gateway,
@@ -39,6 +46,9 @@ impl WatchedKind {
             Self::Pod => "Pod",
             Self::Node => "Node",
             Self::ReplicaSet => "ReplicaSet",
+            Self::ConfigMap => "ConfigMap",
+            Self::ServiceEntry => IstioKind::ServiceEntry.as_str(),
+            Self::WorkloadEntry => IstioKind::WorkloadEntry.as_str(),
             Self::VirtualService => IstioKind::VirtualService.as_str(),
             Self::DestinationRule => IstioKind::DestinationRule.as_str(),
             Self::Gateway => IstioKind::Gateway.as_str(),
@@ -48,10 +58,12 @@ impl WatchedKind {
     /// Group and version in which it is watched: `networking.istio.io/v1`.
     pub fn api_version(self) -> &'static str {
         match self {
-            Self::Service | Self::Pod | Self::Node => "v1",
+            Self::Service | Self::Pod | Self::Node | Self::ConfigMap => "v1",
             Self::EndpointSlice => "discovery.k8s.io/v1",
             Self::ReplicaSet => "apps/v1",
-            Self::VirtualService | Self::DestinationRule | Self::Gateway => "networking.istio.io/v1",
+            Self::VirtualService | Self::DestinationRule | Self::Gateway | Self::ServiceEntry | Self::WorkloadEntry => {
+                "networking.istio.io/v1"
+            }
         }
     }
 
@@ -63,15 +75,27 @@ impl WatchedKind {
             Self::Pod => "pods",
             Self::Node => "nodes",
             Self::ReplicaSet => "replicasets",
+            Self::ConfigMap => "configmaps",
+            Self::ServiceEntry => "serviceentries",
+            Self::WorkloadEntry => "workloadentries",
             Self::VirtualService => "virtualservices",
             Self::DestinationRule => "destinationrules",
             Self::Gateway => "gateways",
         }
     }
 
-    /// Is it a rule of Istio, which counts only from the own cluster?
+    /// Is it configuration, which counts only from the own cluster?
     pub fn is_rule(self) -> bool {
-        matches!(self, Self::VirtualService | Self::DestinationRule | Self::Gateway)
+        self.istio().is_some() || self == Self::ConfigMap
+    }
+
+    /// Is it read only in the root namespace?
+    pub fn is_of_root_namespace(self) -> bool {
+        self == Self::ConfigMap
+    }
+
+    fn istio(self) -> Option<IstioKind> {
+        IstioKind::by_name(self.as_str())
     }
 
     /// By the word of `kind:`.
@@ -82,8 +106,11 @@ impl WatchedKind {
     /// Of an object, by `apiVersion` and `kind`.
     pub fn of(object: &Value) -> Option<Self> {
         let kind = Self::by_name(object.get("kind")?.as_str()?)?;
-        let known =
-            if kind.is_rule() { IstioKind::of(object).is_some() } else { object.get("apiVersion")?.as_str()? == kind.api_version() };
+        let known = if kind.istio().is_some() {
+            IstioKind::of(object).is_some()
+        } else {
+            object.get("apiVersion")?.as_str()? == kind.api_version()
+        };
         known.then_some(kind)
     }
 }

@@ -33,11 +33,12 @@ fn all_wrong_types_are_found_at_once() {
 #[test]
 fn what_is_not_executed_says_so_once_per_field() {
     let object = virtual_service(&json!({"hosts": ["a"], "http": [{"route": [{"destination": {"host": "a"}}],
-        "mirror": {"host": "b"}, "mirrorPercentage": {"value": 10}, "corsPolicy": {"allowMethods": ["GET"]}}]}));
+        "retries": {"attempts": 1, "retryRemoteLocalities": true}}],
+        "tls": [{"match": [{"sniHosts": ["a"]}], "route": [{"destination": {"host": "a"}}]}]}));
     let findings = validate(&object);
     assert!(findings.iter().all(|finding| finding.code == NOT_EXECUTED && finding.severity == Severity::Warning), "{findings:?}");
     let paths: Vec<&str> = findings.iter().map(|finding| finding.path.as_str()).collect();
-    assert_eq!(paths, ["spec.http[0].mirror", "spec.http[0].mirrorPercentage", "spec.http[0].corsPolicy"]);
+    assert_eq!(paths, ["spec.http[0].retries.retryRemoteLocalities", "spec.tls"]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use smov_model::cluster::{Cluster, ConnectionLimits};
+use smov_model::cluster::{Cluster, ConnectionLimits, Discovery, Endpoint};
 use smov_model::route::{HeaderOperations, RetryPolicy, RouteAction, RouteMatch, RoutePolicy, RouteRule, RouteTable};
 use smov_model::snapshot::Snapshot;
 
@@ -56,7 +56,7 @@ fn tell_rule(text: &mut String, rule: &RouteRule) {
         RouteAction::Redirect(redirect) => writeln!(text, "      {redirect:?}").unwrap(),
         RouteAction::DirectResponse(response) => writeln!(text, "      {response:?}").unwrap(),
     }
-    let RoutePolicy { timeout, retry, fault, rewrite, headers, .. } = &rule.policy;
+    let RoutePolicy { timeout, retry, fault, rewrite, headers, mirrors, cors, hash } = &rule.policy;
     if let Some(timeout) = timeout {
         writeln!(text, "      timeout {timeout:?}").unwrap();
     }
@@ -75,6 +75,15 @@ fn tell_rule(text: &mut String, rule: &RouteRule) {
         text.push_str("      ");
         tell_headers(text, headers);
         text.push('\n');
+    }
+    for mirror in mirrors {
+        writeln!(text, "      mirror {} of 1000000 to {}", mirror.share.millionths(), mirror.cluster).unwrap();
+    }
+    if let Some(cors) = cors {
+        writeln!(text, "      {cors:?}").unwrap();
+    }
+    for key in hash {
+        writeln!(text, "      sticks by {key:?}").unwrap();
     }
 }
 
@@ -101,13 +110,23 @@ fn tell_match(entry: &RouteMatch) -> String {
 }
 
 fn tell_cluster(text: &mut String, cluster: &Cluster) {
-    let endpoints: Vec<String> =
-        cluster.endpoints.iter().map(|endpoint| format!("{} {}", endpoint.address, endpoint.workload.pod)).collect();
+    let told = |endpoint: &Endpoint| {
+        let weight = if endpoint.weight == 1 { String::new() } else { format!(" weight {}", endpoint.weight) };
+        let priority = if endpoint.priority == 0 { String::new() } else { format!(" priority {}", endpoint.priority) };
+        format!("{} {}{weight}{priority}", endpoint.address, endpoint.workload.pod)
+    };
+    let endpoints: Vec<String> = cluster.endpoints.iter().map(told).collect();
     writeln!(text, "  {} {:?} {:?} [{}]", cluster.name, cluster.protocol, cluster.load_balancer, endpoints.join(", ")).unwrap();
     if cluster.limits != ConnectionLimits::default() {
         writeln!(text, "    {:?}", cluster.limits).unwrap();
     }
     if let Some(outlier) = &cluster.outlier {
         writeln!(text, "    {outlier:?}").unwrap();
+    }
+    if cluster.discovery != Discovery::Listed {
+        writeln!(text, "    {:?}", cluster.discovery).unwrap();
+    }
+    if !cluster.locality_weights.is_empty() {
+        writeln!(text, "    localities {:?}", cluster.locality_weights).unwrap();
     }
 }

@@ -1,0 +1,104 @@
+//! MeshConfig: settings of the whole mesh, from the ConfigMap `istio` of the root namespace, key `mesh`
+//! (<https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/>).
+
+use serde::Deserialize;
+use serde_json::Value;
+use smov_model::names::Namespace;
+use smov_model::snapshot::{PathNormalization, UnknownHosts};
+
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::resource::{HttpRetry, LocalityLbSetting, reference_of};
+
+/// The settings that the mesh executes; others are passed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MeshConfig {
+    /// First part of every identity.
+    pub trust_domain: String,
+    /// What happens with hosts that nobody knows.
+    pub unknown_hosts: UnknownHosts,
+    /// How paths are brought into their normal form.
+    pub path_normalization: PathNormalization,
+    /// `localityLbSetting`: how clients prefer endpoints near them, where the DestinationRule does not say. On by default.
+    pub locality: LocalityLbSetting,
+    /// Retries of rules that say nothing about them; `None` = Istio's default policy.
+    pub default_retries: Option<HttpRetry>,
+    /// Where rules for the whole mesh live.
+    pub root_namespace: Namespace,
+}
+
+impl Default for MeshConfig {
+    fn default() -> Self {
+        Self {
+            trust_domain: "cluster.local".to_owned(),
+            unknown_hosts: UnknownHosts::AllowAny,
+            path_normalization: PathNormalization::Base,
+            locality: LocalityLbSetting { enabled: Some(true), ..LocalityLbSetting::default() },
+            default_retries: None,
+            root_namespace: "istio-system".parse().expect("a DNS label"),
+        }
+    }
+}
+
+/// As the YAML has it; proto's JSON.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Written {
+    trust_domain: Option<String>,
+    root_namespace: Option<Namespace>,
+    outbound_traffic_policy: OutboundTrafficPolicy,
+    path_normalization: Normalization,
+    locality_lb_setting: Option<LocalityLbSetting>,
+    default_http_retry_policy: Option<HttpRetry>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct OutboundTrafficPolicy {
+    mode: Option<UnknownHosts>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Normalization {
+    normalization: Option<NormalizationType>,
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+enum NormalizationType {
+    Default,
+    None,
+    Base,
+    MergeSlashes,
+    DecodeAndMergeSlashes,
+}
+
+impl MeshConfig {
+    /// These settings with what a ConfigMap says in their place.
+    pub(super) fn overlaid(&self, config_map: &Value) -> Result<Self, Box<Diagnostic>> {
+        let text = config_map.pointer("/data/mesh").and_then(Value::as_str).unwrap_or_default();
+        let broken = |reason: String| {
+            let korean = format!("MeshConfig를 읽을 수 없습니다: {reason}");
+            let message = format!("invalid mesh config: {reason}");
+            Box::new(Diagnostic::new("mesh-config", Severity::Error, &reference_of(config_map), "data.mesh", message, korean))
+        };
+        let documents = crate::yaml::parse(text).map_err(|error| broken(error.to_string()))?;
+        let Some(document) = documents.first().filter(|document| !document.value.is_null()) else { return Ok(self.clone()) };
+        let written: Written = serde_path_to_error::deserialize(&document.value).map_err(|error| broken(error.to_string()))?;
+        let path_normalization = match written.path_normalization.normalization {
+            None => self.path_normalization,
+            Some(NormalizationType::Default | NormalizationType::Base) => PathNormalization::Base,
+            Some(NormalizationType::None) => PathNormalization::None,
+            Some(NormalizationType::MergeSlashes) => PathNormalization::MergeSlashes,
+            Some(NormalizationType::DecodeAndMergeSlashes) => PathNormalization::DecodeAndMergeSlashes,
+        };
+        Ok(Self {
+            trust_domain: written.trust_domain.unwrap_or_else(|| self.trust_domain.clone()),
+            unknown_hosts: written.outbound_traffic_policy.mode.unwrap_or(self.unknown_hosts),
+            path_normalization,
+            locality: written.locality_lb_setting.unwrap_or_else(|| self.locality.clone()),
+            default_retries: written.default_http_retry_policy.or_else(|| self.default_retries.clone()),
+            root_namespace: written.root_namespace.unwrap_or_else(|| self.root_namespace.clone()),
+        })
+    }
+}
