@@ -378,5 +378,6 @@ fn record(request_id: &str) -> smov_model::record::Record {
         flags: smov_model::flag::Flags::NONE,
         duration: 900,
         phases: Vec::new(),
+        source: smov_model::record::RecordSource::Recorded,
     }
 }

@@ -68,6 +68,22 @@ pub struct Record {
     pub duration: u64,
     /// Timings, microseconds from the start, in the order of the walk.
     pub phases: Vec<(Phase, u64)>,
+    /// Was everything here seen, or are parts worked out?
+    #[serde(default)]
+    pub source: RecordSource,
+}
+
+/// How a record came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RecordSource {
+    /// The proxy wrote down what it did. The default.
+    #[default]
+    Recorded,
+    /// From the access log of a data plane that keeps no records. Host, status, flags, endpoints and timings are what it logged; the rules
+    /// skipped, the ranges of draws and an injected delay are worked out with the same functions from the configuration of that time. Where in
+    /// its range a draw fell is not known: `position` is the start of the range.
+    Computed,
 }
 
 /// The phases of the request walk; the same words as functions, spans and the page's waterfall (ARCHITECTURE.md).

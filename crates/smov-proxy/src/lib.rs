@@ -59,3 +59,4 @@ mod worker;
 
 pub use config::{ConfigError, ProxyConfig};
 pub use proxy::{BindError, Bound, Handle, Proxy, RandomDice, dice_for};
+pub use telemetry::counters::{Counters, ServedConnection, ServedRequest};

@@ -11,6 +11,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Trace;
 
 pub(crate) mod access_log;
+pub(crate) mod counters;
 pub(crate) mod metrics;
 pub(crate) mod prometheus;
 pub(crate) mod report;

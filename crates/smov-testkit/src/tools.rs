@@ -8,12 +8,16 @@ pub fn which(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
-/// Is the program here? If not, says what is skipped; panics when `SMOV_REQUIRE=kubectl,redis,chromium` names it.
+/// Is the program here? If not, says what is skipped; panics when `SMOV_REQUIRE=kubectl,redis,chromium,envoy` names it.
 pub fn found(program: &str) -> bool {
     let there = match program {
         "redis" => which("redis-server").or_else(|| which("valkey-server")).is_some(),
         "kubectl" => which("kubectl").is_some_and(|_| kubectl_is_recent()),
         "chromium" => ["chromium", "chromium-browser", "google-chrome"].iter().any(|name| which(name).is_some()) && which("node").is_some(),
+        "envoy" => match std::env::var_os("SMOV_ENVOY").filter(|path| !path.is_empty()) {
+            Some(path) => PathBuf::from(path).is_file(),
+            None => which("envoy").is_some(),
+        },
         other => which(other).is_some(),
     };
     if !there {

@@ -155,11 +155,16 @@ impl Metrics {
             status: trace.status,
             flags: trace.flags,
         };
+        self.http(key, (trace.total / 1000).into(), trace.request_head + trace.request_body, trace.response_head + trace.response_body);
+    }
+
+    /// One request more: milliseconds and bytes.
+    pub(crate) fn http(&mut self, key: Key, milliseconds: f64, request_bytes: u64, response_bytes: u64) {
         let series = series(&mut self.http, key);
         series.requests += 1;
-        series.duration.add((trace.total / 1000).into());
-        series.request_bytes.add((trace.request_head + trace.request_body) as f64);
-        series.response_bytes.add((trace.response_head + trace.response_body) as f64);
+        series.duration.add(milliseconds);
+        series.request_bytes.add(request_bytes as f64);
+        series.response_bytes.add(response_bytes as f64);
     }
 
     pub(crate) fn tcp(&mut self, key: Key) -> &mut TcpSeries {

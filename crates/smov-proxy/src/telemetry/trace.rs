@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use smov_model::dice::Purpose;
 use smov_model::flag::Flags;
 use smov_model::names::SubsetName;
-use smov_model::record::{Attempt, Direction, DrawTaken, Peer, Phase, Record, Row, RuleTaken, SkippedRule};
+use smov_model::record::{Attempt, Direction, DrawTaken, Peer, Phase, Record, RecordSource, Row, RuleTaken, SkippedRule};
 use smov_model::route::{RequestHead, explain_match};
 use smov_model::snapshot::SnapshotVersion;
 use smov_model::workload::Workload;
@@ -293,6 +293,7 @@ impl Trace {
                 .filter(|(_, at)| *at != u32::MAX)
                 .map(|(phase, at)| (phase, u64::from(at)))
                 .collect(),
+            source: RecordSource::Recorded,
         }
     }
 

@@ -1,0 +1,132 @@
+//! The HTTP filters of each door, in the order in which Envoy runs them, and what routes say to single filters.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+
+use serde_json::{Value, json};
+use smov_model::route::RouteTable;
+use smov_model::snapshot::Snapshot;
+use smov_proxy::ProxyConfig;
+
+use super::{cluster, typed};
+
+pub(super) const FAULT: &str = "envoy.filters.http.fault";
+pub(super) const CORS: &str = "envoy.filters.http.cors";
+const BY_NAME: &str = "envoy.filters.http.dynamic_forward_proxy";
+const PROTECT: &str = "smov.filters.http.protect";
+const NOTE_HEADERS: &str = "envoy.filters.http.header_to_metadata";
+
+/// Dynamic metadata with what the log wants to know of a request's headers before routes change them.
+pub(super) const NOTES: &str = "smov";
+/// The note with the peer's own words.
+pub(super) const PEER_NOTE: &str = "x-envoy-peer-metadata-id";
+
+/// Headers that are noted whether or not a rule looks at them, so that few changes of rules change a listener.
+const OFTEN_MATCHED: [&str; 6] = ["cookie", "end-user", "user-agent", "x-canary", "x-user-id", "x-version"];
+
+fn filter(name: &str, config: Value) -> Value {
+    json!({"name": name, "typed_config": config})
+}
+
+/// Filters of the outbound door and of gateways: note → (by name → protect, on routes that want them) → fault → CORS → router.
+pub(super) fn client_side(settings: &ProxyConfig, snapshot: &Snapshot) -> Value {
+    let note = |name: &String| {
+        let note = |value: &str| json!({"metadata_namespace": NOTES, "key": name, "type": value});
+        json!({"header": name, "on_header_present": note("STRING"), "remove": false})
+    };
+    let notes: Vec<Value> = headers_read(snapshot).iter().map(note).collect();
+    let notes = typed("envoy.extensions.filters.http.header_to_metadata.v3.Config", json!({"request_rules": notes}));
+    let mut by_name = filter(
+        BY_NAME,
+        typed(
+            "envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig",
+            json!({"dns_cache_config": cluster::dns_cache(), "save_upstream_address": true}),
+        ),
+    );
+    by_name["disabled"] = json!(true);
+    let mut protect = filter(PROTECT, protect(settings, snapshot));
+    protect["disabled"] = json!(true);
+    json!([
+        filter(NOTE_HEADERS, notes),
+        by_name,
+        protect,
+        filter(FAULT, typed("envoy.extensions.filters.http.fault.v3.HTTPFault", json!({}))),
+        filter(CORS, typed("envoy.extensions.filters.http.cors.v3.Cors", json!({}))),
+        router(),
+    ])
+}
+
+/// Filters of the pod's own ports. What peers say about themselves is noted, and the app does not see it.
+pub(super) fn server_side() -> Value {
+    let take = |header: &str| {
+        json!({
+            "header": header,
+            "on_header_present": {"metadata_namespace": NOTES, "key": header, "type": "STRING"},
+            "remove": true,
+        })
+    };
+    let notes = typed(
+        "envoy.extensions.filters.http.header_to_metadata.v3.Config",
+        json!({"request_rules": [take(PEER_NOTE), take("x-envoy-peer-metadata")]}),
+    );
+    json!([filter(NOTE_HEADERS, notes), router()])
+}
+
+fn router() -> Value {
+    filter("envoy.filters.http.router", typed("envoy.extensions.filters.http.router.v3.Router", json!({})))
+}
+
+/// What a route says that goes out by name: look the name up, then keep away from what belongs to the mesh itself.
+pub(super) fn route_by_name() -> Value {
+    let on = |config: Value| typed("envoy.config.route.v3.FilterConfig", json!({"config": config}));
+    json!({
+        BY_NAME: on(typed("envoy.extensions.filters.http.dynamic_forward_proxy.v3.PerRouteConfig", json!({}))),
+        PROTECT: on(typed("envoy.extensions.filters.http.rbac.v3.RBACPerRoute", json!({}))),
+    })
+}
+
+/// The headers that rules look at, in lower case.
+fn headers_read(snapshot: &Snapshot) -> BTreeSet<String> {
+    let tables = snapshot.outbound.values().chain(snapshot.ingress.values());
+    let of_table = |table: &RouteTable| -> Vec<String> {
+        let entries = table.hosts.iter().flat_map(|host| &host.rules).flat_map(|rule| &rule.matches);
+        entries.flat_map(|entry| entry.headers.iter().chain(&entry.without_headers)).map(|(name, _)| name.to_ascii_lowercase()).collect()
+    };
+    let often = OFTEN_MATCHED.into_iter().map(str::to_owned);
+    // Pseudo headers are in the log anyway.
+    tables.flat_map(of_table).chain(often).filter(|name| !name.starts_with(':')).collect()
+}
+
+/// Refuses API servers, control doors and proxies' doors, whatever name leads there.
+fn protect(settings: &ProxyConfig, snapshot: &Snapshot) -> Value {
+    let address = |ip: IpAddr, ports: (u16, u16)| {
+        let prefix = if ip.is_ipv4() { 32 } else { 128 };
+        upstream(&ip.to_string(), prefix, ports)
+    };
+    let mut refused: Vec<Value> =
+        snapshot.protected.iter().map(|protected: &SocketAddr| address(protected.ip(), (protected.port(), protected.port()))).collect();
+    let ports = &settings.ports;
+    for (from, to) in [(ports.outbound, ports.outbound), (ports.admin, ports.admin), (16000, 16999)] {
+        // Doors of any pod would be a loop.
+        match settings.pod.address {
+            IpAddr::V4(own) if own.is_loopback() => {
+                let [first, second, ..] = own.octets();
+                refused.push(upstream(&format!("{first}.{second}.0.0"), 16, (from, to)));
+            }
+            own => refused.extend(snapshot.peers.keys().copied().chain([own]).map(|ip| address(ip, (from, to)))),
+        }
+    }
+    let policy = json!({"permissions": [{"or_rules": {"rules": refused}}], "principals": [{"any": true}]});
+    typed("envoy.extensions.filters.http.rbac.v3.RBAC", json!({"rules": {"action": "DENY", "policies": {"of the mesh itself": policy}}}))
+}
+
+fn upstream(ip: &str, prefix: u8, ports: (u16, u16)) -> Value {
+    let matcher = json!({
+        "upstream_ip": {"address_prefix": ip, "prefix_len": prefix},
+        "upstream_port_range": {"start": ports.0, "end": u32::from(ports.1) + 1},
+    });
+    json!({"matcher": {
+        "name": "envoy.rbac.matchers.upstream_ip_port",
+        "typed_config": typed("envoy.extensions.rbac.matchers.upstream_ip_port.v3.UpstreamIpPortMatcher", matcher),
+    }})
+}

@@ -1,0 +1,130 @@
+//! Listeners: the outbound HTTP door, TCP doors, the pod's own ports, a gateway.
+
+use std::net::SocketAddr;
+
+use serde_json::{Map, Value, json};
+use smov_model::cluster::Protocol;
+use smov_model::snapshot::{PathNormalization, Snapshot, TcpRoute};
+use smov_proxy::ProxyConfig;
+use smov_proxy::config::{InboundListen, TcpDoor};
+
+use super::access_log::{Side, access_log};
+use super::{BLACK_HOLE, OUTBOUND, cluster, filters, from_agent, route, socket_address, typed};
+
+/// LDS.
+pub(super) fn translate(settings: &ProxyConfig, snapshot: &Snapshot) -> Vec<Value> {
+    let pod = |port: u16| SocketAddr::new(settings.pod.address, port);
+    let mut listeners = Vec::new();
+    if let Some(ingress) = &settings.ingress {
+        let name = route::ingress_name(ingress.server_port);
+        let mut manager = manager(snapshot, &format!("ingress_{name}"), Side::Ingress);
+        manager.insert("rds".into(), json!({"route_config_name": name, "config_source": from_agent()}));
+        manager.insert("http_filters".into(), filters::client_side(settings, snapshot));
+        manager.insert("server_name".into(), json!("istio-envoy"));
+        // Whoever calls a gateway is a stranger: its address goes to X-Forwarded-For, its x-envoy-* controls go nowhere.
+        manager.insert("use_remote_address".into(), json!(true));
+        manager.insert("forward_client_cert_details".into(), json!("SANITIZE_SET"));
+        manager.insert("preserve_external_request_id".into(), json!(true));
+        listeners.push(listener(&name, ingress.address, http(manager)));
+    } else {
+        let mut manager = manager(snapshot, &format!("outbound_{OUTBOUND}"), Side::Outbound);
+        manager.insert("rds".into(), json!({"route_config_name": OUTBOUND, "config_source": from_agent()}));
+        manager.insert("http_filters".into(), filters::client_side(settings, snapshot));
+        listeners.push(listener(OUTBOUND, pod(settings.ports.outbound), http(manager)));
+    }
+    listeners.extend(settings.inbound.iter().map(|inbound| {
+        let name = format!("inbound_{}", inbound.port);
+        listener(&name, pod(inbound.port), own_port(snapshot, inbound))
+    }));
+    listeners.extend(settings.tcp_doors.iter().map(|door| {
+        let route = snapshot.tcp.iter().find(|route| route.host == door.host && route.port == door.port);
+        listener(&format!("tcp_{}", door.door), pod(door.door), tcp_door(door, route))
+    }));
+    listeners
+}
+
+fn listener(name: &str, address: SocketAddr, filter: Value) -> Value {
+    json!({
+        "name": name,
+        "address": socket_address(address),
+        "filter_chains": [{"filters": [filter]}],
+        // One worker: the kernel need not spread connections.
+        "enable_reuse_port": false,
+    })
+}
+
+fn http(manager: Map<String, Value>) -> Value {
+    let name = "envoy.filters.network.http_connection_manager";
+    json!({"name": name, "typed_config": typed("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager", manager.into())})
+}
+
+/// What all HTTP doors have in common, as Istio sets it.
+fn manager(snapshot: &Snapshot, prefix: &str, side: Side) -> Map<String, Value> {
+    let mut manager = Map::new();
+    manager.insert("stat_prefix".into(), json!(prefix));
+    manager.insert("stream_idle_timeout".into(), json!("0s"));
+    manager.insert("upgrade_configs".into(), json!([{"upgrade_type": "websocket"}]));
+    manager.insert("use_remote_address".into(), json!(false));
+    manager.insert("access_log".into(), access_log(side));
+    let normalization = snapshot.path_normalization;
+    manager.insert("normalize_path".into(), json!(normalization != PathNormalization::None));
+    if matches!(normalization, PathNormalization::MergeSlashes | PathNormalization::DecodeAndMergeSlashes) {
+        manager.insert("merge_slashes".into(), json!(true));
+    }
+    let escaped = if normalization == PathNormalization::DecodeAndMergeSlashes { "UNESCAPE_AND_FORWARD" } else { "KEEP_UNCHANGED" };
+    manager.insert("path_with_escaped_slashes_action".into(), json!(escaped));
+    manager
+}
+
+/// One port of the pod, towards its app.
+fn own_port(snapshot: &Snapshot, inbound: &InboundListen) -> Value {
+    let port = inbound.port;
+    let known = snapshot.inbound.iter().find(|known| known.port.number() == port);
+    let target = cluster::inbound_name(port);
+    if known.is_some_and(|known| known.protocol == Protocol::Tcp) {
+        return tcp_proxy(&target, json!({"cluster": target}), Side::InboundTcp);
+    }
+    let mut manager = manager(snapshot, &format!("inbound_{port}"), Side::Inbound);
+    manager.insert("server_name".into(), json!("istio-envoy"));
+    manager.insert("http_filters".into(), filters::server_side());
+    let host = json!({
+        "name": format!("inbound|http|{port}"),
+        "domains": ["*"],
+        "include_request_attempt_count": false,
+        "routes": [{
+            "name": "default",
+            "match": {"prefix": "/"},
+            "route": {
+                "cluster": target,
+                "timeout": "0s",
+                "retry_policy": {"retry_on": "reset-before-request", "num_retries": 2},
+            },
+        }],
+    });
+    manager.insert("route_config".into(), json!({"name": target, "validate_clusters": false, "virtual_hosts": [host]}));
+    http(manager)
+}
+
+fn tcp_door(door: &TcpDoor, route: Option<&TcpRoute>) -> Value {
+    let prefix = format!("outbound|{}||{}", door.port, door.host);
+    let target = match route {
+        None => json!({"cluster": BLACK_HOLE}),
+        Some(route) if route.split.is_single() => {
+            json!({"cluster": route.split.arms().next().map_or_else(|| BLACK_HOLE.to_owned(), |(_, cluster)| cluster.to_string())})
+        }
+        Some(route) => {
+            let arms: Vec<Value> =
+                route.split.arms().map(|(weight, cluster)| json!({"name": cluster.to_string(), "weight": weight.0})).collect();
+            json!({"weighted_clusters": {"clusters": arms}})
+        }
+    };
+    tcp_proxy(&prefix, target, Side::OutboundTcp)
+}
+
+fn tcp_proxy(prefix: &str, target: Value, side: Side) -> Value {
+    let mut fields = json!({"stat_prefix": prefix, "access_log": access_log(side)});
+    if let (Some(fields), Value::Object(target)) = (fields.as_object_mut(), target) {
+        fields.extend(target);
+    }
+    json!({"name": "envoy.filters.network.tcp_proxy", "typed_config": typed("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy", fields)})
+}

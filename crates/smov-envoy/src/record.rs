@@ -1,0 +1,290 @@
+//! A log line as a record: what Envoy saw, and what follows from the configuration by the model's own functions.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::HeaderMap;
+use smov_model::dice::Purpose;
+use smov_model::flag::{Flags, ResponseFlag};
+use smov_model::names::{ClusterName, Port, SubsetName};
+use smov_model::record::{Attempt, Direction, DrawTaken, Peer, Phase, Record, RecordSource, Row, RuleTaken, SkippedRule};
+use smov_model::route::{Percent, RequestHead, RouteAction, RouteRule, VirtualHost, explain_match};
+use smov_model::snapshot::Snapshot;
+use smov_model::workload::Workload;
+
+use crate::config::PASSTHROUGH;
+use crate::config::access_log::Side;
+use crate::log::Entry;
+
+/// A line with what it refers to.
+pub(crate) struct Reading<'a> {
+    entry: &'a Entry,
+    snapshot: &'a Snapshot,
+    host: Option<&'a VirtualHost>,
+    rule: Option<(usize, usize, &'a RouteRule)>,
+    cluster: Option<ClusterName>,
+}
+
+/// The side of a line in a record's words.
+pub(crate) fn direction(side: Side) -> Direction {
+    match side {
+        Side::Outbound | Side::OutboundTcp => Direction::Outbound,
+        Side::Inbound | Side::InboundTcp => Direction::Inbound,
+        Side::Ingress => Direction::Ingress,
+    }
+}
+
+impl<'a> Reading<'a> {
+    pub(crate) fn of(entry: &'a Entry, snapshot: &'a Snapshot) -> Self {
+        let host = entry.taken.as_ref().map_or_else(
+            || unmatched_host(entry, snapshot),
+            |taken| {
+                let tables = if entry.side == Side::Ingress { &snapshot.ingress } else { &snapshot.outbound };
+                let table = Port::try_from(taken.port as u32).ok().and_then(|port| tables.get(&port))?;
+                table.hosts.iter().find(|host| host.name == taken.host)
+            },
+        );
+        let rule = host.zip(entry.taken.as_ref()).and_then(|(host, taken)| {
+            let (index, place) = (taken.rule as usize, taken.entry as usize);
+            Some((index, place, host.rules.get(index)?))
+        });
+        let cluster = entry.upstream_cluster.as_deref().and_then(|name| name.parse().ok());
+        Self { entry, snapshot, host, rule, cluster }
+    }
+
+    /// Could this snapshot have served the line? It knows the rule, and the rule leads to the cluster.
+    pub(crate) fn fits(&self) -> bool {
+        match (&self.entry.taken, self.rule) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(_), Some((.., rule))) => match (&rule.action, &self.cluster) {
+                (RouteAction::Forward(split), Some(cluster)) => split.arms().any(|(_, arm)| arm.cluster == *cluster),
+                _ => true,
+            },
+        }
+    }
+
+    /// The service asked for, in full, as metrics name it.
+    pub(crate) fn service(&self) -> String {
+        let unknown = || "unknown".to_owned();
+        match self.entry.side {
+            Side::Inbound | Side::InboundTcp => {
+                let port =
+                    self.entry.downstream_local.as_deref().and_then(|local| local.parse::<SocketAddr>().ok()).map(|local| local.port());
+                let inbound = self.snapshot.inbound.iter().find(|inbound| Some(inbound.port.number()) == port);
+                inbound.and_then(|inbound| inbound.service.as_ref()).map_or_else(unknown, ToString::to_string)
+            }
+            Side::Outbound | Side::Ingress | Side::OutboundTcp => match (&self.cluster, self.host) {
+                (Some(cluster), _) => cluster.host.to_string(),
+                (None, Some(host)) => host.service.as_ref().map_or_else(unknown, ToString::to_string),
+                (None, None) if self.entry.upstream_cluster.as_deref() == Some(PASSTHROUGH) => PASSTHROUGH.to_owned(),
+                (None, None) if self.entry.route.as_deref() == Some("block_all") => "BlackHoleCluster".to_owned(),
+                (None, None) => unknown(),
+            },
+        }
+    }
+
+    /// Who was on the other side: the caller of what came in, the endpoint of what went out.
+    pub(crate) fn peer(&self) -> Option<&Arc<Workload>> {
+        match self.entry.side {
+            Side::Inbound | Side::InboundTcp => {
+                // sidecar~<ip>~<pod>.<namespace>~<domain>
+                let named = self.entry.note("x-envoy-peer-metadata-id").and_then(|id| id.split('~').nth(2));
+                let is_named = |peer: &&Arc<Workload>| named.is_some_and(|name| name == format!("{}.{}", peer.pod, peer.namespace));
+                let address = || self.entry.downstream_remote.as_deref()?.parse::<SocketAddr>().ok();
+                self.snapshot.peers.values().find(is_named).or_else(|| self.snapshot.peers.get(&address()?.ip()))
+            }
+            Side::Outbound | Side::Ingress => self.entry.is_from_upstream().then(|| self.endpoint(*self.entry.tried().last()?)).flatten(),
+            Side::OutboundTcp => self.endpoint(*self.entry.tried().last()?),
+        }
+    }
+
+    fn endpoint(&self, address: SocketAddr) -> Option<&Arc<Workload>> {
+        let cluster = self.snapshot.clusters.get(self.cluster.as_ref()?)?;
+        let endpoint = cluster.endpoints.iter().find(|endpoint| endpoint.address == address);
+        endpoint.map(|endpoint| &endpoint.workload).or_else(|| self.snapshot.peers.get(&address.ip()))
+    }
+
+    /// The record.
+    pub(crate) fn record(&self, proxy: &str) -> Record {
+        let entry = self.entry;
+        Record {
+            request_id: entry.request_id.clone().unwrap_or_default(),
+            proxy: proxy.to_owned(),
+            direction: direction(entry.side),
+            started: entry.started,
+            method: entry.method.clone().unwrap_or_default(),
+            authority: entry.authority.clone().unwrap_or_default(),
+            path: path_of(entry).0.to_owned(),
+            snapshot: self.snapshot.version,
+            virtual_host: self.host.map(|host| host.name.clone()),
+            rule: self.rule.map(|(index, entry, rule)| RuleTaken { index, entry, origin: rule.origin.clone() }),
+            skipped: self.skipped(),
+            draws: self.draws(),
+            cluster: self.cluster.clone(),
+            attempts: self.attempts(),
+            mirrors: self.mirrors(),
+            injected_delay: self.injected_delay(),
+            peer: self.peer().map(|workload| Peer {
+                pod: workload.pod.clone(),
+                workload: workload.name.clone(),
+                kube_cluster: workload.cluster.to_string(),
+            }),
+            status: entry.status as u16,
+            flags: entry.known_flags(),
+            duration: if entry.answered > 0 { entry.answered } else { entry.milliseconds * 1000 },
+            phases: [(Phase::Accept, 0), (Phase::Observe, entry.done)]
+                .into_iter()
+                .filter(|(phase, at)| *phase == Phase::Accept || *at > 0)
+                .collect(),
+            source: RecordSource::Computed,
+        }
+    }
+
+    /// One line for the page.
+    pub(crate) fn row(&self, proxy: &str, workload: &str) -> Row {
+        let answerer = self.peer().filter(|_| self.entry.side != Side::Inbound);
+        let service = self.service();
+        Row {
+            request_id: self.entry.request_id.clone().unwrap_or_default(),
+            proxy: proxy.to_owned(),
+            workload: workload.to_owned(),
+            direction: direction(self.entry.side),
+            started: self.entry.started,
+            service: service.split('.').next().unwrap_or_default().to_owned(),
+            rule: self
+                .rule
+                .map_or_else(String::new, |(.., rule)| format!("{} {}", rule.origin.resource.name, rule.origin.path).trim_end().to_owned()),
+            subset: self.cluster.as_ref().and_then(|cluster| cluster.subset.as_ref()).map_or_else(String::new, ToString::to_string),
+            pod: answerer.map_or_else(String::new, |workload| workload.pod.clone()),
+            kube_cluster: answerer.map_or_else(String::new, |workload| workload.cluster.to_string()),
+            status: self.entry.status as u16,
+            flags: self.entry.known_flags().to_string(),
+            attempts: self.entry.attempts as u32,
+            injected_delay: self.injected_delay(),
+            duration: if self.entry.answered > 0 { self.entry.answered } else { self.entry.milliseconds * 1000 },
+        }
+    }
+
+    /// Why the rules before the one taken did not take the request, by the function that would have decided here.
+    fn skipped(&self) -> Vec<SkippedRule> {
+        let Some(host) = self.host else { return Vec::new() };
+        let mut headers = HeaderMap::new();
+        for (name, value) in self.entry.notes.iter().flatten() {
+            if let (Ok(name), Some(Ok(value))) = (name.parse::<http::HeaderName>(), value.as_str().map(str::parse)) {
+                headers.insert(name, value);
+            }
+        }
+        let (path, query) = path_of(self.entry);
+        let head = RequestHead {
+            method: self.entry.method.as_deref().unwrap_or_default(),
+            scheme: "http",
+            authority: self.entry.authority.as_deref().unwrap_or_default(),
+            path,
+            query,
+            headers: &headers,
+        };
+        let looked_at = self.rule.map_or(host.rules.len(), |(index, ..)| index);
+        let rules = host.rules.iter().enumerate().take(looked_at);
+        rules
+            .map(|(index, rule)| SkippedRule {
+                index,
+                origin: rule.origin.clone(),
+                mismatches: rule.matches.iter().filter_map(|entry| explain_match(entry, &head)).collect(),
+            })
+            .collect()
+    }
+
+    /// What the draws must have given: the range is known from the outcome, the place inside it is not.
+    fn draws(&self) -> Vec<DrawTaken> {
+        let mut draws = Vec::new();
+        let Some((.., rule)) = self.rule else { return draws };
+        if let (RouteAction::Forward(split), Some(cluster)) = (&rule.action, &self.cluster)
+            && !split.is_single()
+        {
+            let mut start = 0;
+            for (weight, arm) in split.arms() {
+                let range = (start, start + weight.0);
+                if arm.cluster == *cluster {
+                    let outcome = cluster.subset.as_ref().map_or("all", SubsetName::as_str).to_owned();
+                    draws.push(DrawTaken { purpose: Purpose::Split, position: start, total: split.total(), range, outcome });
+                    break;
+                }
+                start = range.1;
+            }
+        }
+        let flags = self.entry.known_flags();
+        let percentage = |purpose, share: Percent, hit: bool, outcome: &str| {
+            let share = share.millionths();
+            let (range, outcome) = if hit { ((0, share), outcome) } else { ((share, 1_000_000), "pass") };
+            DrawTaken { purpose, position: range.0, total: 1_000_000, range, outcome: outcome.to_owned() }
+        };
+        if let Some(fault) = &rule.policy.fault {
+            if let Some((share, _)) = fault.delay {
+                draws.push(percentage(Purpose::FaultDelay, share, flags.has(ResponseFlag::Di), "delay"));
+            }
+            if let Some((share, _)) = fault.abort {
+                draws.push(percentage(Purpose::FaultAbort, share, flags.has(ResponseFlag::Fi), "abort"));
+            }
+        }
+        draws
+    }
+
+    /// The tries: Envoy logs their endpoints, and how the last one ended.
+    fn attempts(&self) -> Vec<Attempt> {
+        let tried = self.entry.tried();
+        let count = (self.entry.attempts as usize).max(tried.len());
+        let attempt = |place: usize| {
+            let is_last = place + 1 == count;
+            let endpoint = tried.get(place).copied();
+            let workload = endpoint.and_then(|address| self.endpoint(address));
+            let flags = self.entry.known_flags();
+            let failure = self.entry.failure.clone().or_else(|| self.entry.details.clone().filter(|_| !self.entry.is_from_upstream()));
+            Attempt {
+                endpoint,
+                pod: workload.map(|workload| workload.pod.clone()),
+                kube_cluster: workload.map(|workload| workload.cluster.to_string()),
+                status: if is_last && self.entry.is_from_upstream() { self.entry.status as u16 } else { 0 },
+                flags: if is_last { flags } else { Flags::NONE },
+                reason: if is_last { failure } else { Some("retried; Envoy's log does not say why".to_owned()) },
+                started: if is_last { self.entry.upstream_sent } else { 0 },
+                duration: if is_last { self.entry.upstream_answered.saturating_sub(self.entry.upstream_sent) } else { 0 },
+                ejected: Vec::new(),
+            }
+        };
+        (0..count).map(attempt).collect()
+    }
+
+    /// Copies that were sent for certain.
+    fn mirrors(&self) -> Vec<ClusterName> {
+        let Some((.., rule)) = self.rule.filter(|_| self.entry.attempts > 0) else { return Vec::new() };
+        rule.policy.mirrors.iter().filter(|mirror| mirror.share.millionths() == 1_000_000).map(|mirror| mirror.cluster.clone()).collect()
+    }
+
+    fn injected_delay(&self) -> u64 {
+        let delay = self.rule.and_then(|(.., rule)| rule.policy.fault.as_ref()?.delay);
+        match delay.filter(|_| self.entry.known_flags().has(ResponseFlag::Di)) {
+            Some((_, delay)) => delay.as_micros() as u64,
+            None => 0,
+        }
+    }
+}
+
+/// Path and query of a line.
+fn path_of(entry: &Entry) -> (&str, Option<&str>) {
+    let path = entry.path.as_deref().unwrap_or_default();
+    path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)))
+}
+
+/// The virtual host of a request that no rule took.
+fn unmatched_host<'a>(entry: &Entry, snapshot: &'a Snapshot) -> Option<&'a VirtualHost> {
+    let authority = entry.authority.as_deref()?;
+    match entry.side {
+        Side::Outbound if entry.known_flags().has(ResponseFlag::Nr) => {
+            let port = authority.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(80_u32);
+            snapshot.outbound.get(&Port::try_from(port).ok()?)?.host(authority)
+        }
+        Side::Ingress => snapshot.ingress.values().find_map(|table| table.host(authority)),
+        Side::Outbound | Side::Inbound | Side::OutboundTcp | Side::InboundTcp => None,
+    }
+}

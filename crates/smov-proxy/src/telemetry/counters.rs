@@ -1,0 +1,92 @@
+//! Counters of what another data plane served: the same series, page and edges as our own, from what its log says.
+
+use smov_model::flag::Flags;
+use smov_model::record::{Direction, EdgeCount};
+use smov_model::workload::Workload;
+
+use super::metrics::{Key, Metrics, Reporter};
+use super::prometheus::Scrape;
+use super::report;
+use crate::names::{Names, PeerId, PeerLabels};
+
+/// Counters by service, peer, status and flags.
+#[derive(Debug, Default)]
+pub struct Counters {
+    metrics: Metrics,
+    names: Names,
+}
+
+/// A request that is over.
+#[derive(Debug, Clone, Copy)]
+pub struct ServedRequest<'a> {
+    /// Which side took it.
+    pub direction: Direction,
+    /// The caller of an inbound request, the answerer of others; `None` = unknown.
+    pub peer: Option<&'a Workload>,
+    /// The service asked for, in full; `PassthroughCluster` and `BlackHoleCluster` for hosts that nobody knows.
+    pub service: &'a str,
+    /// The downstream's status; 0 = it went away.
+    pub status: u16,
+    /// Why it ended so.
+    pub flags: Flags,
+    /// Until the end of the answer.
+    pub milliseconds: f64,
+    /// Head and body on the wire.
+    pub request_bytes: u64,
+    /// Head and body on the wire.
+    pub response_bytes: u64,
+}
+
+/// An opaque connection that is over.
+#[derive(Debug, Clone, Copy)]
+pub struct ServedConnection<'a> {
+    /// Which side took it.
+    pub direction: Direction,
+    /// The caller of an inbound connection, the endpoint of others; `None` = unknown.
+    pub peer: Option<&'a Workload>,
+    /// The service asked for, in full.
+    pub service: &'a str,
+    /// Why it failed, if it did.
+    pub flags: Flags,
+    /// Bytes from the destination to the source, in Istio's words.
+    pub sent: u64,
+    /// Bytes from the source to the destination.
+    pub received: u64,
+}
+
+impl Counters {
+    fn key(&mut self, direction: Direction, peer: Option<&Workload>, service: &str, status: u16, flags: Flags) -> Key {
+        let peer = peer.map_or(PeerId::UNKNOWN, |peer| self.names.peer(peer));
+        Key { reporter: Reporter::of(direction), peer, service: self.names.service(service), status, flags }
+    }
+
+    /// Counts a request.
+    pub fn request(&mut self, served: ServedRequest<'_>) {
+        let key = self.key(served.direction, served.peer, served.service, served.status, served.flags);
+        self.metrics.http(key, served.milliseconds, served.request_bytes, served.response_bytes);
+    }
+
+    /// Counts a connection, from its beginning to its end.
+    pub fn connection(&mut self, served: ServedConnection<'_>) {
+        let key = self.key(served.direction, served.peer, served.service, 0, served.flags);
+        let series = self.metrics.tcp(key);
+        series.opened += 1;
+        series.closed += 1;
+        series.sent += served.sent;
+        series.received += served.received;
+    }
+
+    /// Istio's standard metrics in Prometheus' text format; `own` is the proxy's workload.
+    pub fn scrape(&self, own: Option<&Workload>) -> String {
+        Scrape { metrics: &self.metrics, names: &self.names, own: &labels(own), view: None }.render()
+    }
+
+    /// Cumulative edges of the picture.
+    pub fn edges(&self, own: Option<&Workload>) -> Vec<EdgeCount> {
+        report::edges(&self.metrics, &self.names, &labels(own))
+    }
+}
+
+fn labels(own: Option<&Workload>) -> PeerLabels {
+    own.map_or_else(PeerLabels::unknown, PeerLabels::of)
+}
