@@ -199,9 +199,9 @@ impl Bound {
         Ok(())
     }
 
-    /// [`Bound::run`] on a runtime of its own, as the `smov proxy` process does.
-    pub fn run_blocking(self, shutdown: CancellationToken) -> io::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    /// [`Bound::run`] to its end on a runtime of the current thread. A process that is a proxy calls this, not [`Bound::run`]: what is
+    /// awaited from another crate is compiled there, with that crate's optimisation, and this is the path of every request.
+    pub fn run_on(self, runtime: &tokio::runtime::Runtime, shutdown: CancellationToken) -> io::Result<()> {
         runtime.block_on(self.run(shutdown))
     }
 }

@@ -3,6 +3,7 @@
 //! The outbound door is one listener for all destination ports, so its domains carry the port: `user-service:8081`. Port 80 is also what a
 //! name without port means.
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Map, Value, json};
@@ -197,8 +198,12 @@ impl Routes<'_> {
             }
             RouteAction::DirectResponse(direct) => {
                 let mut response = json!({"status": direct.status});
-                if !direct.body.is_empty() {
-                    response["body"] = json!({"inline_string": direct.body});
+                let body = direct.body.as_bytes();
+                if !body.is_empty() {
+                    response["body"] = match std::str::from_utf8(body) {
+                        Ok(text) => json!({"inline_string": text}),
+                        Err(_) => json!({"inline_bytes": BASE64_STANDARD.encode(body)}),
+                    };
                 }
                 route.insert("direct_response".into(), response);
             }

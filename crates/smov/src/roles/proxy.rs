@@ -13,12 +13,13 @@ pub(crate) fn run(gateway: bool) -> Outcome {
     let config = ProxyConfig::from_environment(role, &super::environment()).map_err(|error| cannot_start(&error))?;
     // Pods of one Deployment roll alike, so that a seeded run is repeatable across restarts.
     let dice = dice_for(&config, workload_of(&config.pod.name));
-    // The proxy's workers have runtimes of their own; this one waits for the end.
-    super::runtime(false).block_on(async {
-        let shutdown = crate::shutdown::of_pod().map_err(|error| cannot_start(&error))?;
-        let bound = Proxy::start(config, dice).map_err(|error| cannot_start(&crate::mesh::up::chain(&error)))?;
-        bound.run(shutdown).await.map_err(|error| cannot_start(&error))
-    })
+    let runtime = super::runtime(false);
+    let shutdown = {
+        let _entered = runtime.enter();
+        crate::shutdown::of_pod().map_err(|error| cannot_start(&error))?
+    };
+    let bound = Proxy::start(config, dice).map_err(|error| cannot_start(&crate::mesh::up::chain(&error)))?;
+    bound.run_on(&runtime, shutdown).map_err(|error| cannot_start(&error))
 }
 
 /// A Deployment's name from its pod's: without the ReplicaSet's hash and the pod's own letters.
