@@ -13,6 +13,7 @@
 #![warn(missing_docs)]
 
 mod admin;
+pub mod agent;
 mod books;
 pub mod config;
 mod log;

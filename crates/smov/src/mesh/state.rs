@@ -28,6 +28,9 @@ pub(crate) struct RunInfo {
     pub(crate) store: String,
     /// The seed, when there is one.
     pub(crate) seed: Option<u64>,
+    /// `smov` or `envoy`; a pod's annotation may say otherwise for that pod.
+    #[serde(default)]
+    pub(crate) data_plane: String,
 }
 
 /// An opened, locked state folder. Dropping it gives the lock and the address block back.

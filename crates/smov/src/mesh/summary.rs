@@ -10,6 +10,7 @@ use super::baseline::LocalCluster;
 use super::state::{RunInfo, State};
 use super::store::Store;
 use super::up::Plan;
+use crate::cli::DataPlane;
 use crate::commands::running::quoted;
 use crate::printer::{self, BOLD, CTX1, CTX2, DIM, GOOD, paint};
 use crate::text::{self, Language, Text};
@@ -105,6 +106,10 @@ pub(crate) fn print(
     row(language, text::LABEL_OPERATOR, &format!("{}   {}", info.operator, paint(DIM, &language.line(text::OPERATOR_NOTE, &[]))));
     row(language, text::LABEL_KUBECTL, &contexts);
     row(language, text::LABEL_STORE, &store);
+    if plan.data_plane == DataPlane::Envoy {
+        let binary = smov_envoy::find_binary().map_or_else(|| "?".to_owned(), |path| path.display().to_string());
+        row(language, text::LABEL_DATA_PLANE, &language.line(text::DATA_PLANE_ENVOY, &[&binary]));
+    }
     if let Some(seed) = plan.seed {
         row(language, text::LABEL_SEED, &seed.to_string());
     }
@@ -126,6 +131,7 @@ fn label_width(language: Language) -> usize {
         text::LABEL_OPERATOR,
         text::LABEL_KUBECTL,
         text::LABEL_STORE,
+        text::LABEL_DATA_PLANE,
         text::LABEL_SEED,
         text::LABEL_STATE,
         text::LABEL_PODS,

@@ -22,7 +22,7 @@ use super::node;
 use super::state::{RunInfo, State, write_private};
 use super::store::{self, Store};
 use super::summary;
-use crate::cli::{Global, Up};
+use crate::cli::{DataPlane, Global, Up};
 use crate::commands::doctor::catching_proxy_variables;
 use crate::console::{Place, operator};
 use crate::failure::{Exit, Failure, Outcome};
@@ -35,6 +35,8 @@ pub(crate) struct Plan {
     pub(crate) ingress: SocketAddr,
     pub(crate) store: Store,
     pub(crate) seed: Option<u64>,
+    /// What carries requests, where a pod does not say otherwise.
+    pub(crate) data_plane: DataPlane,
     pub(crate) ui_dir: Option<PathBuf>,
     /// This binary.
     pub(crate) program: PathBuf,
@@ -66,6 +68,7 @@ pub(crate) fn run(global: &Global, up: &Up, language: Language) -> Outcome {
     if !up.listen.is_loopback() {
         return Err(Failure::new(Exit::Usage, text::LISTEN_NOT_LOOPBACK, &[&up.listen]).hint(text::LISTEN_HINT, &[]));
     }
+    check_data_plane(up)?;
     let state = State::open(&global.state_dir)?;
     let store = Store::choose(&up.store, state.note(STORE_NOTE).as_deref(), store::find_server())?;
     let manifests = manifests_folder(up)?;
@@ -77,8 +80,23 @@ pub(crate) fn run(global: &Global, up: &Up, language: Language) -> Outcome {
         language.lines(text::PROXY_VARIABLES, &[variables]).iter().for_each(|line| printer::warning(line));
     }
     let program = std::env::current_exe().map_err(|error| Failure::new(Exit::Usage, text::PLAIN, &[&error]))?;
-    let plan = Plan { ingress, store, seed: up.seed, ui_dir: up.ui_dir.clone(), program, language: language.code() };
+    let plan =
+        Plan { ingress, store, seed: up.seed, data_plane: up.data_plane, ui_dir: up.ui_dir.clone(), program, language: language.code() };
     crate::roles::runtime(true).block_on(serve(state, plan, baseline, manifests, operator, language, started))
+}
+
+/// Envoy must be there before anything starts, and rolls dice of its own.
+fn check_data_plane(up: &Up) -> Outcome {
+    if up.data_plane == DataPlane::Smov {
+        return Ok(());
+    }
+    if up.seed.is_some() {
+        return Err(Failure::new(Exit::Usage, text::ENVOY_SEED, &[]).hint(text::ENVOY_SEED_HINT, &[]));
+    }
+    match smov_envoy::find_binary() {
+        Some(_) => Ok(()),
+        None => Err(Failure::new(Exit::Usage, text::NO_ENVOY, &[]).hint(text::NO_ENVOY_HINT, &[])),
+    }
 }
 
 fn manifests_folder(up: &Up) -> Result<Option<PathBuf>, Failure> {
@@ -132,6 +150,7 @@ async fn serve(
         debug_sockets: CLUSTERS.iter().map(|local| (local.name.to_owned(), Plan::istiod_socket(&state, local.name, "debug"))).collect(),
         store: plan.store.name(),
         seed: plan.seed,
+        data_plane: plan.data_plane.name().to_owned(),
     };
     state.publish(&info)?;
     let registries: Vec<_> = running.iter().map(|running| (running.local, running.cluster.registry().clone())).collect();
@@ -234,6 +253,8 @@ fn kubelet(state: &State, plan: &Plan, running: &Running) -> Result<Kubelet, Fai
         },
         ingress: plan.ingress,
         app_env: founding::app_environment(state, plan),
+        data_plane: plan.data_plane,
+        envoy: smov_envoy::find_binary(),
     };
     let config = node::config(state, plan, running, images);
     let kubelet = Kubelet::new(config, running.cluster.registry().clone())
