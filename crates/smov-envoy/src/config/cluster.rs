@@ -11,9 +11,6 @@ use smov_proxy::config::AppAddress;
 
 use super::{BLACK_HOLE, PASSTHROUGH, from_agent, seconds, socket_address, typed};
 
-/// The label that Istio puts on endpoints for the place inside a zone.
-const SUBZONE: &str = "topology.istio.io/subzone";
-
 /// Istio's name of the cluster behind a pod's own port.
 pub(super) fn inbound_name(port: u16) -> String {
     format!("inbound|{port}||")
@@ -213,19 +210,18 @@ fn assignment(name: &str, cluster: &Cluster) -> Value {
         // Envoy wants priorities without gaps.
         let rank = priorities.binary_search(&endpoint.priority).unwrap_or_default();
         let workload = &endpoint.workload;
-        let subzone = workload.labels.get(SUBZONE).map_or("", String::as_str);
-        groups.entry((rank, &workload.region, &workload.zone, subzone)).or_default().push(endpoint);
+        groups.entry((rank, &workload.region, &workload.zone, workload.subzone())).or_default().push(endpoint);
     }
     let groups: Vec<Value> = groups
         .into_iter()
         .map(|((priority, region, zone, subzone), endpoints)| {
-            let locality = format!("{region}/{zone}/{subzone}");
+            let locality = endpoints.first().map(|endpoint| endpoint.workload.locality());
             let endpoints: Vec<Value> = endpoints.into_iter().map(lb_endpoint).collect();
             let mut group = json!({"locality": {"region": region, "zone": zone, "sub_zone": subzone}, "lb_endpoints": endpoints});
             if priority > 0 {
                 group["priority"] = json!(priority);
             }
-            if let Some((_, weight)) = cluster.locality_weights.iter().find(|(known, _)| *known == locality) {
+            if let Some((_, weight)) = cluster.locality_weights.iter().find(|(known, _)| Some(known) == locality.as_ref()) {
                 group["load_balancing_weight"] = json!(weight);
             }
             group

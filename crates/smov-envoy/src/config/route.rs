@@ -3,9 +3,10 @@
 //! The outbound door is one listener for all destination ports, so its domains carry the port: `user-service:8081`. Port 80 is also what a
 //! name without port means.
 
-use base64::prelude::{BASE64_STANDARD, Engine as _};
 use std::collections::{BTreeMap, HashSet};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use smov_model::names::{HostPattern, Port};
 use smov_model::route::{Destination, Redirect, RedirectPort, RouteAction, RouteMatch, RouteRule, VirtualHost};
@@ -198,12 +199,10 @@ impl Routes<'_> {
             }
             RouteAction::DirectResponse(direct) => {
                 let mut response = json!({"status": direct.status});
-                let body = direct.body.as_bytes();
-                if !body.is_empty() {
-                    response["body"] = match std::str::from_utf8(body) {
-                        Ok(text) => json!({"inline_string": text}),
-                        Err(_) => json!({"inline_bytes": BASE64_STANDARD.encode(body)}),
-                    };
+                match std::str::from_utf8(direct.body.as_bytes()) {
+                    Ok("") => {}
+                    Ok(text) => response["body"] = json!({"inline_string": text}),
+                    Err(_) => response["body"] = json!({"inline_bytes": STANDARD.encode(direct.body.as_bytes())}),
                 }
                 route.insert("direct_response".into(), response);
             }
