@@ -12,6 +12,7 @@
 
 pub mod client;
 pub mod domain;
+pub mod echo;
 pub mod environment;
 pub mod gateway;
 pub mod identity;

@@ -20,7 +20,7 @@ const HEADERS: Duration = Duration::from_secs(300);
 /// Requests in flight at shutdown may take so long.
 const DRAIN: Duration = Duration::from_secs(25);
 /// Pause after `accept` failed, as when file descriptors run out.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Where a service listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
