@@ -1,0 +1,87 @@
+//! The data planes that a case can be played on.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use smov_model::record::Record;
+use smov_model::snapshot::Snapshot;
+use smov_proxy::ProxyConfig;
+
+mod built_in;
+
+/// A data plane by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PlaneName {
+    /// The sidecar of this program.
+    Smov,
+    /// The real Envoy.
+    Envoy,
+}
+
+impl fmt::Display for PlaneName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Smov => "smov",
+            Self::Envoy => "envoy",
+        })
+    }
+}
+
+impl FromStr for PlaneName {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "smov" => Ok(Self::Smov),
+            "envoy" => Ok(Self::Envoy),
+            other => Err(format!("`{other}` is neither smov nor envoy")),
+        }
+    }
+}
+
+/// A proxy that runs on one of the planes.
+#[derive(Debug)]
+pub(crate) enum Running {
+    BuiltIn(built_in::BuiltIn),
+}
+
+impl Running {
+    /// Starts a proxy on its first snapshot; it serves when this returns.
+    pub(crate) async fn start(plane: PlaneName, config: ProxyConfig, workload: &str, snapshot: Snapshot) -> Result<Self, String> {
+        match plane {
+            PlaneName::Smov => built_in::BuiltIn::start(config, workload, snapshot).map(Self::BuiltIn),
+            PlaneName::Envoy => Err("this build has no Envoy plane".to_owned()),
+        }
+    }
+
+    /// Serves the next request on another snapshot.
+    pub(crate) async fn publish(&mut self, snapshot: Snapshot) -> Result<(), String> {
+        match self {
+            Self::BuiltIn(proxy) => {
+                proxy.publish(snapshot);
+                Ok(())
+            }
+        }
+    }
+
+    /// What it remembers of a request.
+    pub(crate) async fn records(&self, request_id: &str) -> Vec<Record> {
+        match self {
+            Self::BuiltIn(proxy) => proxy.records(request_id),
+        }
+    }
+
+    /// Ends it; nothing is left when this returns.
+    pub(crate) async fn stop(self) {
+        match self {
+            Self::BuiltIn(proxy) => proxy.stop().await,
+        }
+    }
+}
+
+/// The door for outbound requests of a pod's proxy.
+pub(crate) fn door(address: Ipv4Addr) -> SocketAddr {
+    SocketAddr::new(address.into(), 15001)
+}

@@ -1,0 +1,291 @@
+//! Playing cases: set the stage, start pods and proxies, send, compare, clear away.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use smov_istio::diagnostic::{Diagnostic, Severity};
+use smov_model::record::{Direction, Record};
+use smov_model::wire::ProxyRole;
+use smov_proxy::ProxyConfig;
+use smov_proxy::config::{AppAddress, InboundListen, IngressListen, PodIdentity, ProxyPorts};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+mod cast;
+mod send;
+
+use cast::Cast;
+
+use crate::case::{Case, Difference, Expect, RequestCase};
+use crate::ground::Ground;
+use crate::judge::{self, Played};
+use crate::load::Loaded;
+use crate::plane::{PlaneName, Running};
+use crate::report::{CaseReport, Failure, Outcome, Report, What};
+use crate::stage::{OUTSIDE, Part, Stage, StagePod};
+
+/// What comes a moment after the answer (a record, a mirrored request) is waited for no longer than this.
+const SETTLE: Duration = Duration::from_millis(1500);
+
+/// How a run goes.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// On which planes.
+    pub planes: Vec<PlaneName>,
+    /// Only cases whose name or file holds this text.
+    pub filter: Option<String>,
+    /// Cases at a time.
+    pub parallel: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { planes: vec![PlaneName::Smov], filter: None, parallel: 6 }
+    }
+}
+
+/// Plays the cases on the planes. Fails only where nothing can be played at all.
+pub async fn run(cases: Vec<Loaded>, options: &Options) -> std::io::Result<Report> {
+    let started = Instant::now();
+    let ground = Arc::new(Ground::claim()?);
+    let places = Arc::new(Semaphore::new(options.parallel.max(1)));
+    let mut running = JoinSet::new();
+    let wanted = |loaded: &Loaded| {
+        options.filter.as_ref().is_none_or(|part| loaded.case.name.contains(part) || loaded.file.display().to_string().contains(part))
+    };
+    let cases: Vec<Arc<Loaded>> = cases.into_iter().filter(wanted).map(Arc::new).collect();
+    for plane in &options.planes {
+        for (index, loaded) in cases.iter().enumerate() {
+            let (loaded, ground, places, plane) = (loaded.clone(), ground.clone(), places.clone(), *plane);
+            running.spawn(async move {
+                let _place = places.acquire_owned().await;
+                ((plane, index), case(&loaded, plane, &ground).await)
+            });
+        }
+    }
+    let mut reports = BTreeMap::new();
+    while let Some(ended) = running.join_next().await {
+        let (key, report) = ended.map_err(std::io::Error::other)?;
+        reports.insert(key, report);
+    }
+    Ok(Report { cases: reports.into_values().collect(), took: started.elapsed() })
+}
+
+/// One case on one plane.
+async fn case(loaded: &Loaded, plane: PlaneName, ground: &Ground) -> CaseReport {
+    let started = Instant::now();
+    let case = &loaded.case;
+    let outcome = match case.planes.get(&plane) {
+        Some(note) => Outcome::Skipped(note.skip.clone()),
+        None => match perform(loaded, plane, ground).await {
+            failures if failures.is_empty() => Outcome::Passed,
+            failures => Outcome::Failed(failures),
+        },
+    };
+    let differences = case.requests.iter().filter_map(|request| request.on.get(&plane)).map(|difference| difference.reason.clone()).collect();
+    CaseReport { file: loaded.file.clone(), line: loaded.line, name: case.name.clone(), plane, outcome, differences, took: started.elapsed() }
+}
+
+fn setup(seen: impl Into<String>) -> Failure {
+    Failure { request: None, what: What::Setup, of: String::new(), expected: String::new(), seen: seen.into(), reason: String::new() }
+}
+
+async fn perform(loaded: &Loaded, plane: PlaneName, ground: &Ground) -> Vec<Failure> {
+    let case = &loaded.case;
+    let mut stage = match Stage::build(case, ground) {
+        Ok(stage) => stage,
+        Err(error) => return vec![setup(error)],
+    };
+    let objects = match stage.resources(case, &loaded.folder) {
+        Ok(objects) => objects,
+        Err(error) => return vec![setup(error)],
+    };
+    let findings = stage.apply(&objects);
+    let mut failures = check_findings(case, &findings, &stage);
+    if case.requests.is_empty() {
+        return failures;
+    }
+    let mut actors = match Actors::start(case, plane, &mut stage).await {
+        Ok(actors) => actors,
+        Err(error) => return vec![setup(error)],
+    };
+    for (index, request) in case.requests.iter().enumerate() {
+        failures.extend(actors.request(case, plane, &mut stage, index, request).await);
+    }
+    actors.stop().await;
+    failures
+}
+
+/// What was refused, warned of and analyzed, against what the case expects.
+fn check_findings(case: &Case, findings: &[Diagnostic], stage: &Stage) -> Vec<Failure> {
+    let of = |severity: Severity| findings.iter().filter(|finding| finding.severity == severity).collect::<Vec<_>>();
+    let mut failures = judge::rejected(case.rejected.as_deref().unwrap_or_default(), &of(Severity::Error));
+    failures.extend(judge::found(What::Warned, &case.warned, &of(Severity::Warning)));
+    if !case.analyzed.is_empty() {
+        let analyzed = stage.analyze();
+        failures.extend(judge::found(What::Analyzed, &case.analyzed, &analyzed.iter().collect::<Vec<_>>()));
+    }
+    failures
+}
+
+/// Pods and proxies of a running case.
+#[derive(Debug)]
+struct Actors {
+    cast: Cast,
+    proxies: BTreeMap<String, Running>,
+}
+
+impl Actors {
+    async fn start(case: &Case, plane: PlaneName, stage: &mut Stage) -> Result<Self, String> {
+        let cast = Cast::start(&stage.pods).await?;
+        let calls = |pod: &StagePod| case.requests.iter().any(|request| request.from == pod.name);
+        let names: Vec<String> = stage.pods.iter().filter(|pod| pod.sidecar || calls(pod)).map(|pod| pod.name.clone()).collect();
+        let mut snapshots = stage.snapshots(&names)?;
+        let mut actors = Self { cast, proxies: BTreeMap::new() };
+        for name in names {
+            let (Some(pod), Some(snapshot)) = (stage.pod(&name), snapshots.remove(&name)) else { continue };
+            let config = config(case, pod, &actors.cast)?;
+            let workload = snapshot.proxy.name.clone();
+            match Running::start(plane, config, &workload, snapshot).await {
+                Ok(proxy) => actors.proxies.insert(name, proxy),
+                Err(error) => {
+                    actors.stop().await;
+                    return Err(format!("proxy of {name}: {error}"));
+                }
+            };
+        }
+        Ok(actors)
+    }
+
+    async fn stop(self) {
+        for (_, proxy) in self.proxies {
+            proxy.stop().await;
+        }
+        self.cast.stop().await;
+    }
+
+    async fn request(&mut self, case: &Case, plane: PlaneName, stage: &mut Stage, index: usize, request: &RequestCase) -> Vec<Failure> {
+        if let Some(pause) = request.after {
+            tokio::time::sleep(pause.0).await;
+        }
+        let number = Some(index + 1);
+        if let Err(error) = self.change(stage, request).await {
+            return vec![Failure { request: number, ..setup(error) }];
+        }
+        let expect = match expectation(request, request.on.get(&plane)) {
+            Ok(expect) => expect,
+            Err(error) => return vec![Failure { request: number, ..setup(format!("on.{plane}.expect: {error}")) }],
+        };
+        let before = self.cast.counts();
+        let wires = match send::wires(case, index, request, stage) {
+            Ok(wires) => wires,
+            Err(error) => return vec![Failure { request: number, ..setup(error) }],
+        };
+        let replies = send::all(&wires, request.parallel).await;
+        let deadline = Instant::now() + SETTLE;
+        loop {
+            let records = self.records(stage, request, &wires).await;
+            let played = Played { replies: &replies, records: &records, received: &self.cast.since(&before), plane };
+            let failures = judge::judge(&expect, &played);
+            let waits = failures.iter().any(|failure| judge::may_come_later(failure.what));
+            if failures.is_empty() || !waits || Instant::now() > deadline {
+                return failures.into_iter().map(|failure| Failure { request: number, ..failure }).collect();
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Scripts and resources that a request changes before it is sent.
+    async fn change(&mut self, stage: &mut Stage, request: &RequestCase) -> Result<(), String> {
+        for (name, script) in &request.scripts {
+            self.cast.play(name, script)?;
+        }
+        if request.apply.is_none() && request.delete.0.is_empty() {
+            return Ok(());
+        }
+        if let Some(text) = &request.apply {
+            let objects = stage.parse(text)?;
+            if let Some(error) = stage.apply(&objects).iter().find(|finding| finding.is_error()) {
+                return Err(error.to_string());
+            }
+        }
+        for what in &request.delete.0 {
+            if !stage.delete(what) {
+                return Err(format!("`delete: {what}`: there is no such resource"));
+            }
+        }
+        let names: Vec<String> = self.proxies.keys().cloned().collect();
+        for (name, snapshot) in stage.snapshots(&names)? {
+            if let Some(proxy) = self.proxies.get_mut(&name) {
+                proxy.publish(snapshot).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn records(&self, stage: &Stage, request: &RequestCase, wires: &[send::Outgoing]) -> Vec<Option<Record>> {
+        let gateway = stage.pod(&request.from).is_some_and(|pod| matches!(pod.part, Part::Gateway(_)));
+        let direction = if gateway { Direction::Ingress } else { Direction::Outbound };
+        let proxy = self.proxies.get(&request.from).filter(|_| request.from != OUTSIDE);
+        let mut records = Vec::with_capacity(wires.len());
+        for wire in wires {
+            let mut found = match (proxy, &wire.request_id) {
+                (Some(proxy), Some(id)) => proxy.records(id).await,
+                _ => Vec::new(),
+            };
+            found.retain(|record| record.direction == direction);
+            records.push(found.pop());
+        }
+        records
+    }
+}
+
+/// `expect` with the fields of a plane's difference in the place of its own.
+fn expectation(request: &RequestCase, difference: Option<&Difference>) -> Result<Expect, String> {
+    let Some(difference) = difference else { return Ok(request.expect.clone()) };
+    let other: Expect = serde_json::from_value(difference.expect.clone()).map_err(|error| error.to_string())?;
+    let names = |field: &str| difference.expect.get(field).is_some();
+    let own = request.expect.clone();
+    macro_rules! merged {
+        ($($field:ident = $name:literal),* $(,)?) => { Expect { $($field: if names($name) { other.$field } else { own.$field }),* } };
+    }
+    Ok(merged! {
+        status = "status", flags = "flags", body = "body", headers = "headers", pod = "pod", rule = "rule", cluster = "cluster",
+        attempts = "attempts", took = "took", received = "received", seen = "seen", seen_by = "seenBy", shares = "shares",
+        seeded = "seeded", statuses = "statuses", pods = "pods",
+    })
+}
+
+/// The settings of a pod's proxy, as its kubelet would give them.
+fn config(case: &Case, pod: &StagePod, cast: &Cast) -> Result<ProxyConfig, String> {
+    let wrong = |what: &str, error: &dyn std::fmt::Display| format!("{what} of pod `{}`: {error}", pod.name);
+    let identity = PodIdentity {
+        name: pod.name.clone(),
+        address: pod.address.into(),
+        namespace: pod.namespace.parse().map_err(|error| wrong("namespace", &error))?,
+        service_account: pod.service.parse().map_err(|error| wrong("service account", &error))?,
+        cluster: pod.cluster.parse().map_err(|error| wrong("cluster", &error))?,
+    };
+    let (role, gateway) = match pod.part {
+        Part::Gateway(port) => (ProxyRole::Gateway, Some(port)),
+        Part::Server | Part::Client | Part::External => (ProxyRole::Sidecar, None),
+    };
+    let mut config = ProxyConfig::new(role, identity);
+    config.ports = ProxyPorts::default();
+    config.seed = Some(case.seed);
+    if let Some(port) = gateway {
+        let server_port = u32::from(port).try_into().map_err(|error| wrong("port", &error))?;
+        config.ingress = Some(IngressListen { address: ingress(pod), server_port });
+    }
+    if let (true, Some(socket)) = (pod.sidecar, cast.socket(&pod.name)) {
+        config.inbound = pod.ports.iter().map(|port| InboundListen { port: *port, app: AppAddress::Unix(socket.clone()) }).collect();
+    }
+    Ok(config)
+}
+
+/// Where a gateway of the case listens.
+fn ingress(pod: &StagePod) -> SocketAddr {
+    SocketAddr::new(pod.address.into(), 8080)
+}
