@@ -42,9 +42,13 @@ pub struct Case {
     /// Mesh-wide settings.
     #[serde(default)]
     pub mesh: Option<MeshCase>,
-    /// Istio YAML: a text of one or more documents, or a list of objects. `$(POD)` stands for a pod's address.
+    /// Istio YAML: a text of one or more documents, or a list of objects. `$(POD)` stands for a pod's address, `$(service:NAME)` for a
+    /// Service's cluster IP.
     #[serde(default)]
     pub resources: Resources,
+    /// What `world.yaml` brings; comes first.
+    #[serde(skip)]
+    pub given: Resources,
     /// Files with more YAML, relative to the case's file.
     #[serde(default)]
     pub files: Many<String>,
@@ -86,6 +90,8 @@ pub struct WorldCase {
     pub externals: Vec<PodCase>,
     /// Mesh-wide settings.
     pub mesh: Option<MeshCase>,
+    /// Istio YAML that is there in every case; a case replaces it object by object.
+    pub resources: Resources,
 }
 
 impl Case {
@@ -99,6 +105,7 @@ impl Case {
         add(&mut self.clients, &world.clients, |pod| pod.name.clone());
         add(&mut self.gateways, &world.gateways, |gateway| gateway.name.clone());
         add(&mut self.externals, &world.externals, |pod| pod.name.clone());
+        self.given = world.resources.clone();
         if self.mesh.is_none() {
             self.mesh.clone_from(&world.mesh);
         }
@@ -279,7 +286,7 @@ pub struct RequestCase {
     /// The method.
     #[serde(default)]
     pub method: Option<String>,
-    /// Headers; a list repeats the header.
+    /// Headers; a list repeats the header. `$(n)` in a value counts the `times` from 0.
     #[serde(default)]
     pub headers: BTreeMap<String, Many<String>>,
     /// The body.

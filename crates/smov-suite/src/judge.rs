@@ -229,6 +229,13 @@ fn judge_all(bench: &mut Bench, expect: &Expect, played: &Played<'_>, reason: &s
             bench.fail(What::Statuses, &status.to_string(), 0, seen, reason);
         }
     }
+    if let Some(count) = expect.connections {
+        let connections = |(pod, all): (&String, &Vec<Received>)| all.iter().map(|one| (pod.clone(), one.connection)).collect::<Vec<_>>();
+        let all: std::collections::BTreeSet<_> = played.received.iter().flat_map(connections).collect();
+        if !count.holds(all.len() as u64) {
+            bench.fail(What::Connections, "", count, all.len(), reason);
+        }
+    }
     if let Some(count) = expect.pods {
         let seen = pods.keys().filter(|pod| **pod != "none").count() as u64;
         if !count.holds(seen) {

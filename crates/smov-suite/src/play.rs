@@ -254,7 +254,7 @@ fn expectation(request: &RequestCase, difference: Option<&Difference>) -> Result
     Ok(merged! {
         status = "status", flags = "flags", body = "body", headers = "headers", pod = "pod", rule = "rule", cluster = "cluster",
         attempts = "attempts", took = "took", received = "received", seen = "seen", seen_by = "seenBy", shares = "shares",
-        seeded = "seeded", statuses = "statuses", pods = "pods",
+        seeded = "seeded", statuses = "statuses", pods = "pods", connections = "connections",
     })
 }
 

@@ -126,6 +126,7 @@ pub enum What {
     Seeded,
     Statuses,
     Pods,
+    Connections,
     Rejected,
     NotRejected,
     Warned,

@@ -58,6 +58,8 @@ pub(crate) struct StagePod {
 #[derive(Debug)]
 pub(crate) struct Stage {
     pub(crate) pods: Vec<StagePod>,
+    /// Cluster IPs of the Services.
+    services: Vec<(String, String)>,
     mesh: MeshCase,
     worlds: BTreeMap<String, World>,
     version: u64,
@@ -93,7 +95,8 @@ impl Stage {
             }
         }
         let mesh = case.mesh.clone().unwrap_or_default();
-        let mut stage = Self { pods, mesh, worlds: BTreeMap::new(), version: 0 };
+        let services = case.services.iter().enumerate().map(|(index, service)| (service.name.clone(), cluster_ip(index, HOME))).collect();
+        let mut stage = Self { pods, services, mesh, worlds: BTreeMap::new(), version: 0 };
         stage.found(case, &callers)?;
         Ok(stage)
     }
@@ -134,9 +137,7 @@ impl Stage {
                 "status": {"phase": "Running", "podIP": pod.address}}));
         }
         for (index, service) in case.services.iter().enumerate() {
-            // Nothing listens on a cluster IP: it only has to be an address of its own.
-            let address = format!("127.255.{}.{}", index + 1, if cluster == HOME { 1 } else { 2 });
-            add(service_object(service, &address));
+            add(service_object(service, &cluster_ip(index, cluster)));
             add(self.slice(service, cluster));
         }
         objects
@@ -218,7 +219,11 @@ impl Stage {
 
     /// Puts addresses in the place of `$(POD)`.
     pub(crate) fn fill(&self, text: &str) -> String {
-        self.pods.iter().fold(text.to_owned(), |text, pod| text.replace(&format!("$({})", pod.name), &pod.address.to_string()))
+        if !text.contains("$(") {
+            return text.to_owned();
+        }
+        let text = self.pods.iter().fold(text.to_owned(), |text, pod| text.replace(&format!("$({})", pod.name), &pod.address.to_string()));
+        self.services.iter().fold(text, |text, (name, address)| text.replace(&format!("$(service:{name})"), address))
     }
 
     fn fill_value(&self, value: &mut Value) {
@@ -236,16 +241,21 @@ impl Stage {
         Ok(documents.into_iter().map(|document| document.value).collect())
     }
 
-    /// The objects of a case: its own and those of its files.
-    pub(crate) fn resources(&self, case: &Case, folder: &Path) -> Result<Vec<Value>, String> {
-        let mut objects = match &case.resources {
-            Resources::Text(text) => self.parse(text)?,
+    fn objects_of(&self, resources: &Resources) -> Result<Vec<Value>, String> {
+        match resources {
+            Resources::Text(text) => self.parse(text),
             Resources::Objects(objects) => {
                 let mut objects = objects.clone();
                 objects.iter_mut().for_each(|object| self.fill_value(object));
-                objects
+                Ok(objects)
             }
-        };
+        }
+    }
+
+    /// The objects of a case: its world's, its own and those of its files.
+    pub(crate) fn resources(&self, case: &Case, folder: &Path) -> Result<Vec<Value>, String> {
+        let mut objects = self.objects_of(&case.given)?;
+        objects.extend(self.objects_of(&case.resources)?);
         for file in &case.files.0 {
             let text = std::fs::read_to_string(folder.join(file)).map_err(|error| format!("{file}: {error}"))?;
             objects.extend(self.parse(&text).map_err(|error| format!("{file}: {error}"))?);
@@ -275,6 +285,11 @@ fn stage_pod(pod: &PodCase, part: Part, app: &str, namespace: &str, ground: &Gro
         script: pod.script.clone(),
         down: pod.down,
     }
+}
+
+/// Nothing listens on a cluster IP: it only has to be an address of its own.
+fn cluster_ip(index: usize, cluster: &str) -> String {
+    format!("127.255.{}.{}", index + 1, if cluster == HOME { 1 } else { 2 })
 }
 
 /// Pods of one place share a node.

@@ -40,6 +40,8 @@ pub struct Expect {
     pub seeded: Option<BTreeMap<String, u32>>,
     /// How many answers of each status, over all `times`.
     pub statuses: Option<BTreeMap<u16, Count>>,
+    /// Connections on which pods got all this.
+    pub connections: Option<Count>,
     /// How many different pods answered, over all `times`.
     pub pods: Option<Count>,
 }

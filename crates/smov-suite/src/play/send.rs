@@ -48,7 +48,7 @@ fn outgoing(case: &Case, index: usize, number: u32, request: &RequestCase, stage
     }
     for (name, values) in &request.headers {
         for value in &values.0 {
-            line(name, &stage.fill(value));
+            line(name, &stage.fill(value).replace("$(n)", &number.to_string()));
         }
     }
     let request_id = (request.request_id && !names("x-request-id")).then(|| request_id(&case.name, index, number));
