@@ -321,7 +321,7 @@ pub struct RequestCase {
     pub expect: Expect,
     /// What must come of it on a plane that differs: these fields replace those of `expect`.
     #[serde(default)]
-    pub on: BTreeMap<PlaneName, Difference>,
+    pub differs: BTreeMap<PlaneName, Difference>,
 }
 
 fn client() -> String {

@@ -84,7 +84,7 @@ async fn case(loaded: &Loaded, plane: PlaneName, ground: &Ground) -> CaseReport 
             failures => Outcome::Failed(failures),
         },
     };
-    let differences = case.requests.iter().filter_map(|request| request.on.get(&plane)).map(|difference| difference.reason.clone()).collect();
+    let differences = case.requests.iter().filter_map(|request| request.differs.get(&plane)).map(|difference| difference.reason.clone()).collect();
     CaseReport { file: loaded.file.clone(), line: loaded.line, name: case.name.clone(), plane, outcome, differences, took: started.elapsed() }
 }
 
@@ -174,9 +174,9 @@ impl Actors {
         if let Err(error) = self.change(stage, request).await {
             return vec![Failure { request: number, ..setup(error) }];
         }
-        let expect = match expectation(request, request.on.get(&plane)) {
+        let expect = match expectation(request, request.differs.get(&plane)) {
             Ok(expect) => expect,
-            Err(error) => return vec![Failure { request: number, ..setup(format!("on.{plane}.expect: {error}")) }],
+            Err(error) => return vec![Failure { request: number, ..setup(format!("differs.{plane}.expect: {error}")) }],
         };
         let before = self.cast.counts();
         let wires = match send::wires(case, index, request, stage) {
