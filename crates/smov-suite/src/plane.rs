@@ -10,6 +10,9 @@ use smov_model::snapshot::Snapshot;
 use smov_proxy::ProxyConfig;
 
 mod built_in;
+mod envoy;
+
+pub use envoy::binary as envoy_binary;
 
 /// A data plane by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -45,6 +48,7 @@ impl FromStr for PlaneName {
 #[derive(Debug)]
 pub(crate) enum Running {
     BuiltIn(built_in::BuiltIn),
+    Envoy(Box<envoy::RealEnvoy>),
 }
 
 impl Running {
@@ -52,7 +56,7 @@ impl Running {
     pub(crate) async fn start(plane: PlaneName, config: ProxyConfig, workload: &str, snapshot: Snapshot) -> Result<Self, String> {
         match plane {
             PlaneName::Smov => built_in::BuiltIn::start(config, workload, snapshot).map(Self::BuiltIn),
-            PlaneName::Envoy => Err("this build has no Envoy plane".to_owned()),
+            PlaneName::Envoy => envoy::RealEnvoy::start(config, snapshot).await.map(Box::new).map(Self::Envoy),
         }
     }
 
@@ -63,6 +67,7 @@ impl Running {
                 proxy.publish(snapshot);
                 Ok(())
             }
+            Self::Envoy(proxy) => proxy.publish(snapshot).await,
         }
     }
 
@@ -70,6 +75,7 @@ impl Running {
     pub(crate) async fn records(&self, request_id: &str) -> Vec<Record> {
         match self {
             Self::BuiltIn(proxy) => proxy.records(request_id),
+            Self::Envoy(proxy) => proxy.records(request_id).await,
         }
     }
 
@@ -77,6 +83,7 @@ impl Running {
     pub(crate) async fn stop(self) {
         match self {
             Self::BuiltIn(proxy) => proxy.stop().await,
+            Self::Envoy(proxy) => proxy.stop().await,
         }
     }
 }

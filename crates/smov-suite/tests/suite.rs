@@ -36,3 +36,10 @@ fn play(plane: PlaneName) {
 fn every_case_passes_on_the_built_in_plane() {
     play(PlaneName::Smov);
 }
+
+#[test]
+fn every_case_passes_on_the_real_envoy() {
+    if smov_testkit::tools::found("envoy") {
+        play(PlaneName::Envoy);
+    }
+}

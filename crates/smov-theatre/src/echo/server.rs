@@ -33,6 +33,9 @@ pub struct Server {
     listener: Bound,
 }
 
+/// An answer that breaks off has so long to send its first half.
+const BEFORE_CUT: std::time::Duration = std::time::Duration::from_millis(50);
+
 /// The exchange has no answer: the connection ends instead.
 #[derive(Debug, thiserror::Error)]
 #[error("the script ends the connection here")]
@@ -173,9 +176,16 @@ fn cut(echo: &Echo, step: &Step, received: &Received) -> Response<Body> {
     let mut response = head(echo, step, kind);
     response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     let half = body.slice(..body.len() / 2);
-    let frames = [Ok(Frame::data(half)), Err(io::Error::other("the script breaks off here"))];
-    // The pause lets the first half reach the client before the connection ends.
-    let frames = futures_util::stream::iter(frames);
+    let frames = futures_util::stream::unfold(Some(half), |half| async {
+        match half {
+            Some(half) => Some((Ok(Frame::data(half)), None)),
+            None => {
+                // Hyper drops what it has not written when a body fails: the first half goes out before.
+                tokio::time::sleep(BEFORE_CUT).await;
+                Some((Err(io::Error::other("the script breaks off here")), None))
+            }
+        }
+    });
     response.map(|()| BodyExt::boxed(StreamBody::new(frames)))
 }
 

@@ -1,0 +1,46 @@
+//! The other plane: a real Envoy per proxy, on the same snapshots.
+
+use std::path::PathBuf;
+
+use smov_envoy::{Envoy, EnvoyConfig, Running, find_binary};
+use smov_model::record::Record;
+use smov_model::snapshot::Snapshot;
+use smov_proxy::ProxyConfig;
+
+use super::built_in::chain;
+
+/// The Envoy of this machine, if there is one.
+pub fn binary() -> Option<PathBuf> {
+    find_binary()
+}
+
+#[derive(Debug)]
+pub(crate) struct RealEnvoy {
+    running: Running,
+    /// Its bootstrap and sockets; short, since a unix socket's path has at most 107 bytes.
+    _folder: tempfile::TempDir,
+}
+
+impl RealEnvoy {
+    pub(crate) async fn start(mut config: ProxyConfig, snapshot: Snapshot) -> Result<Self, String> {
+        let binary = binary().ok_or("there is no Envoy: SMOV_ENVOY names none and none is on PATH")?;
+        // Envoy rolls its own dice.
+        config.seed = None;
+        let folder = tempfile::Builder::new().prefix("smov").tempdir().map_err(|error| error.to_string())?;
+        let config = EnvoyConfig { proxy: config, binary, folder: folder.path().to_owned(), shim: Vec::new() };
+        let running = Envoy::start(config, snapshot).await.map_err(|error| chain(&error))?;
+        Ok(Self { running, _folder: folder })
+    }
+
+    pub(crate) async fn publish(&self, snapshot: Snapshot) -> Result<(), String> {
+        self.running.publish(snapshot).await.map_err(|rejected| rejected.reason)
+    }
+
+    pub(crate) async fn records(&self, request_id: &str) -> Vec<Record> {
+        self.running.records(request_id).await
+    }
+
+    pub(crate) async fn stop(self) {
+        self.running.stop().await;
+    }
+}
