@@ -30,7 +30,8 @@ impl BuiltIn {
         let thread = std::thread::Builder::new().name("proxy".to_owned());
         let thread = thread.spawn(move || {
             // A proxy that cannot serve shows as requests without an answer.
-            let _ = bound.run_blocking(stop);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let _ = runtime.and_then(|runtime| bound.run_on(&runtime, stop));
         });
         Ok(Self { handle, shutdown, thread: Some(thread.map_err(|error| error.to_string())?) })
     }
