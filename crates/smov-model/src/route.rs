@@ -12,9 +12,11 @@ use crate::split::Split;
 use crate::text::{Pattern, StringMatch};
 
 mod body;
+mod cors;
 mod find;
 pub use body::Body;
-pub use find::{Mismatch, RequestHead, canonical_host, explain_match};
+pub use cors::CorsDecision;
+pub use find::{Mismatch, RequestHead, canonical_host, explain_match, query_value};
 
 /// All routes of one port (or one gateway server).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]

@@ -178,7 +178,7 @@ fn has_query(query: Option<&str>, name: &str, wanted: &ValueMatch) -> bool {
 }
 
 /// The raw value of the first parameter of that name.
-fn query_value<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
+pub fn query_value<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
     query?.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, ""))).find(|(key, _)| *key == name).map(|(_, value)| value)
 }
 
