@@ -372,6 +372,7 @@ fn record(request_id: &str) -> smov_model::record::Record {
         cluster: None,
         attempts: Vec::new(),
         mirrors: Vec::new(),
+        cors: None,
         injected_delay: 0,
         peer: None,
         status: 200,

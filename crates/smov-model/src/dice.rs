@@ -25,6 +25,10 @@ pub enum Purpose {
     Jitter,
     /// Is a copy sent to a mirror?
     Mirror,
+    /// Which priority of a cluster?
+    Priority,
+    /// Which locality of a priority?
+    Locality,
 }
 
 /// Names one draw.

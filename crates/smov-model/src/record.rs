@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::dice::Purpose;
 use crate::flag::Flags;
 use crate::names::ClusterName;
-use crate::route::Origin;
+use crate::route::{CorsDecision, Origin};
 use crate::snapshot::SnapshotVersion;
 
 /// Which side of the sidecar took the request.
@@ -56,6 +56,9 @@ pub struct Record {
     /// Clusters that got a copy.
     #[serde(default)]
     pub mirrors: Vec<ClusterName>,
+    /// What the rule's CORS policy said; `None` = it has none, or the request never came to it.
+    #[serde(default)]
+    pub cors: Option<CorsDecision>,
     /// Delay that a fault injected, microseconds.
     pub injected_delay: u64,
     /// The peer of an inbound request, or the final answerer of an outbound one.
@@ -213,6 +216,12 @@ pub struct Attempt {
     pub duration: u64,
     /// Endpoints passed over because they were ejected.
     pub ejected: Vec<SocketAddr>,
+    /// The priority that the endpoint belongs to.
+    #[serde(default)]
+    pub priority: u32,
+    /// The hash of the request's keys that led to the endpoint, 16 hexadecimal digits; `None` = it was chosen without.
+    #[serde(default)]
+    pub hash: Option<String>,
 }
 
 /// Who was on the other side.
