@@ -124,6 +124,8 @@ impl<'a> Reading<'a> {
             cluster: self.cluster.clone(),
             attempts: self.attempts(),
             mirrors: self.mirrors(),
+            // Envoy's log does not say.
+            cors: None,
             injected_delay: self.injected_delay(),
             peer: self.peer().map(|workload| Peer {
                 pod: workload.pod.clone(),
@@ -250,6 +252,8 @@ impl<'a> Reading<'a> {
                 started: if is_last { self.entry.upstream_sent } else { 0 },
                 duration: if is_last { self.entry.upstream_answered.saturating_sub(self.entry.upstream_sent) } else { 0 },
                 ejected: Vec::new(),
+                priority: 0,
+                hash: None,
             }
         };
         (0..count).map(attempt).collect()

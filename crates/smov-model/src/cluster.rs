@@ -95,6 +95,16 @@ pub enum LoadBalancer {
     },
 }
 
+impl LoadBalancer {
+    /// Does it look at the route's hash keys?
+    pub fn hashes(self) -> bool {
+        match self {
+            Self::RingHash { .. } | Self::Maglev { .. } => true,
+            Self::LeastRequest | Self::RoundRobin | Self::Random => false,
+        }
+    }
+}
+
 /// Limits of a cluster's connection pool, per client proxy. `u32::MAX` = no limit, which is Istio's default
 /// (<https://istio.io/latest/docs/reference/config/networking/destination-rule/#ConnectionPoolSettings>).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -132,6 +132,11 @@ impl<K: Ord + Clone> OutlierDetector<K> {
         true
     }
 
+    /// When [`OutlierDetector::advance`] has something to do; `None` = nothing, as long as nobody is ejected.
+    pub fn next_tick(&self) -> Option<Duration> {
+        self.next_tick
+    }
+
     /// Runs every interval tick that is due at `now`; gives the endpoints that came back.
     pub fn advance(&mut self, policy: &OutlierDetection, now: Duration) -> Vec<K> {
         let mut returned = Vec::new();

@@ -19,7 +19,7 @@ pub struct Health {
 impl Health {
     /// Health in percent, overprovisioned, at most 100.
     fn percent(self) -> u32 {
-        if self.endpoints == 0 { 0 } else { (OVERPROVISIONING * self.healthy / self.endpoints).min(100) }
+        (OVERPROVISIONING * self.healthy).checked_div(self.endpoints).unwrap_or(0).min(100)
     }
 }
 
@@ -39,7 +39,7 @@ pub fn loads(priorities: &[Health], min_health_percent: u8) -> Vec<Load> {
     let mut left = 100;
     if total > 0 {
         for (load, health) in loads.iter_mut().zip(priorities) {
-            load.percent = (health.percent() * 100 / total).min(left);
+            load.percent = (health.percent() * 100).checked_div(total).unwrap_or(0).min(left);
             left -= load.percent;
         }
         // What rounding left over goes to the first that has anybody.

@@ -15,6 +15,9 @@ use smov_model::flag::ResponseFlag;
 use crate::exchange::Exchange;
 use crate::pool::Lease;
 
+mod copy;
+use copy::Copy;
+
 /// Kept of an upload for retries, at most; a larger one is not retried, as in Envoy.
 const REPLAY_LIMIT: usize = 1 << 20;
 
@@ -29,6 +32,8 @@ pub(crate) struct Upload {
     keep: Cell<bool>,
     ended: Cell<bool>,
     bytes: Cell<u64>,
+    /// Mirrors read along.
+    copies: RefCell<Vec<Rc<Copy>>>,
     /// The attempt that may read; an abandoned one may linger for a moment.
     reader: Cell<u32>,
 }
@@ -47,6 +52,7 @@ impl Upload {
             keep: Cell::new(keep),
             ended: Cell::new(false),
             bytes: Cell::new(0),
+            copies: RefCell::default(),
             reader: Cell::new(0),
         }))
     }
@@ -54,6 +60,13 @@ impl Upload {
     /// Can it be sent once more from the start?
     pub(crate) fn replayable(&self) -> bool {
         self.keep.get() || self.bytes.get() == 0 && !self.ended.get()
+    }
+
+    /// A copy for a mirror; to be made before anything was read.
+    pub(crate) fn copy(&self) -> RequestBody {
+        let copy = Rc::new(Copy::default());
+        self.copies.borrow_mut().push(copy.clone());
+        RequestBody::Copy { copy, hint: self.hint }
     }
 
     /// Bytes read from the downstream.
@@ -64,8 +77,11 @@ impl Upload {
     fn poll_source(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let frame = std::task::ready!(Pin::new(&mut *self.source.borrow_mut()).poll_frame(cx));
         match &frame {
-            None => self.ended.set(true),
-            Some(Err(_)) => {}
+            None => {
+                self.ended.set(true);
+                self.copies.borrow().iter().for_each(|copy| copy.end());
+            }
+            Some(Err(_)) => self.copies.borrow().iter().for_each(|copy| copy.give_up()),
             Some(Ok(frame)) => match (frame.data_ref(), frame.trailers_ref()) {
                 (Some(data), _) => {
                     self.bytes.set(self.bytes.get() + data.len() as u64);
@@ -73,6 +89,7 @@ impl Upload {
                         self.keep.set(false);
                         self.kept.take();
                     }
+                    self.copies.borrow().iter().for_each(|copy| copy.push(data));
                     if self.keep.get() {
                         self.kept.borrow_mut().push(data.clone());
                     }
@@ -96,6 +113,21 @@ pub(crate) enum RequestBody {
         reader: u32,
         trailers_sent: bool,
     },
+    /// What an upload read, for a mirror.
+    Copy {
+        copy: Rc<Copy>,
+        hint: SizeHint,
+    },
+}
+
+/// The request is over: copies of what was not read to its end are not whole.
+impl Drop for Upload {
+    fn drop(&mut self) {
+        let whole = self.ended.get() || self.source.get_mut().is_end_stream();
+        for copy in self.copies.get_mut().iter().filter(|copy| !copy.has_ended()) {
+            if whole { copy.end() } else { copy.give_up() }
+        }
+    }
 }
 
 impl RequestBody {
@@ -113,7 +145,11 @@ impl Body for RequestBody {
     type Error = hyper::Error;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Self::Upload { upload, position, reader, trailers_sent } = self.get_mut() else { return Poll::Ready(None) };
+        let (upload, position, reader, trailers_sent) = match self.get_mut() {
+            Self::Empty => return Poll::Ready(None),
+            Self::Copy { copy, .. } => return copy.poll(cx).map(|data| data.map(|data| Ok(Frame::data(data)))),
+            Self::Upload { upload, position, reader, trailers_sent } => (upload, position, reader, trailers_sent),
+        };
         if *reader != upload.reader.get() {
             return Poll::Pending;
         }
@@ -137,6 +173,7 @@ impl Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
+            Self::Copy { copy, .. } => copy.is_read(),
             Self::Upload { upload, position, trailers_sent, .. } => {
                 let read = *position >= upload.kept.borrow().len();
                 let no_trailers = *trailers_sent || upload.trailers.borrow().is_none();
@@ -150,6 +187,20 @@ impl Body for RequestBody {
             Self::Empty => SizeHint::with_exact(0),
             Self::Upload { upload, position: 0, .. } => upload.hint,
             Self::Upload { .. } => SizeHint::default(),
+            Self::Copy { hint, .. } => *hint,
+        }
+    }
+}
+
+impl RequestBody {
+    /// Ends when a copy can not become whole any more; never for other bodies.
+    pub(crate) fn broken(&self) -> impl Future<Output = ()> + 'static {
+        let copy = if let Self::Copy { copy, .. } = self { Some(copy.clone()) } else { None };
+        async move {
+            match copy {
+                Some(copy) => copy.broken().await,
+                None => std::future::pending().await,
+            }
         }
     }
 }

@@ -6,14 +6,19 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use smov_model::balance::{Candidate, Candidates};
+use arc_swap::{ArcSwap, Guard};
+use smov_model::balance::Candidate;
 use smov_model::cluster::{Cluster, ConnectionLimits, LoadBalancer, OutlierDetection};
 use smov_model::names::ClusterName;
-use smov_model::outlier::{Outcome, OutlierDetector};
 use smov_model::workload::Workload;
-use tracing::warn;
 
 use crate::names::{Names, PeerId};
+
+mod health;
+pub(crate) mod picture;
+
+use health::Memory;
+use picture::Picture;
 
 /// One endpoint of one cluster, as long as the cluster has it.
 #[derive(Debug)]
@@ -24,8 +29,11 @@ pub(crate) struct EndpointState {
     pub(crate) workload: Arc<Workload>,
     pub(crate) peer: PeerId,
     pub(crate) active: AtomicU32,
+    /// What outlier detection says.
     ejected: AtomicBool,
-    /// Has it failed since its last success? Lets a success pass without the detector's lock.
+    /// What the balancer was told of it: up to a second later, as in Envoy.
+    passed_over: AtomicBool,
+    /// Has it failed since its last success? Lets a success pass without the memory's lock.
     suspect: AtomicBool,
 }
 
@@ -39,12 +47,18 @@ impl EndpointState {
             peer,
             active: AtomicU32::new(0),
             ejected: AtomicBool::new(false),
+            passed_over: AtomicBool::new(false),
             suspect: AtomicBool::new(false),
         }
     }
 
     pub(crate) fn is_ejected(&self) -> bool {
         self.ejected.load(Relaxed)
+    }
+
+    /// Does the balancer leave it out?
+    pub(crate) fn is_passed_over(&self) -> bool {
+        self.passed_over.load(Relaxed)
     }
 }
 
@@ -54,14 +68,19 @@ pub(crate) struct ClusterState {
     pub(crate) name: ClusterName,
     /// `outbound|8081|ctx1|user-service…`, for logs and metrics.
     pub(crate) text: String,
+    /// Its place in every compiled snapshot.
+    pub(crate) slot: usize,
     pub(crate) requests: AtomicU32,
     pub(crate) pending: AtomicU32,
     pub(crate) connections: AtomicU32,
     pub(crate) retries: AtomicU32,
-    turn: AtomicU64,
     ejected: AtomicU32,
-    /// Guards the ejection memory; taken for a failure, for the first success after one, and while somebody is ejected.
-    detector: Mutex<OutlierDetector<u64>>,
+    /// Counts what the balancer is told: a picture of another count is out of date.
+    generation: AtomicU64,
+    /// When there is something to look at next, in microseconds of the proxy's age; `u64::MAX` = nothing.
+    wake_at: AtomicU64,
+    /// Guards the ejection memory; taken for a failure, for the first success after one, and when something is due.
+    memory: Mutex<Memory>,
     pub(crate) counters: ClusterCounters,
 }
 
@@ -84,18 +103,18 @@ pub(crate) struct ClusterView {
     pub(crate) balancer: LoadBalancer,
     pub(crate) limits: ConnectionLimits,
     pub(crate) outlier: Option<OutlierDetection>,
-    weights: Option<Vec<u32>>,
+    picture: ArcSwap<Picture>,
     /// What it was compiled from, to see whether the next snapshot changes it.
-    source: Cluster,
+    pub(crate) source: Cluster,
 }
 
 impl ClusterView {
-    /// Compiles a cluster; state is carried over from `before`.
-    pub(crate) fn compile(cluster: &Cluster, before: Option<&Arc<Self>>, names: &mut Names) -> Arc<Self> {
+    /// Compiles a cluster; state is carried over from `before`. `now` is the proxy's age.
+    pub(crate) fn compile(cluster: &Cluster, slot: usize, before: Option<&Arc<Self>>, names: &mut Names, now: Duration) -> Arc<Self> {
         if let Some(same) = before.filter(|before| before.source == *cluster) {
             return same.clone();
         }
-        let state = before.map_or_else(|| Arc::new(ClusterState::new(&cluster.name)), |before| before.state.clone());
+        let state = before.map_or_else(|| Arc::new(ClusterState::new(&cluster.name, slot)), |before| before.state.clone());
         let known: HashMap<SocketAddr, &Arc<EndpointState>> =
             before.into_iter().flat_map(|before| &before.endpoints).map(|endpoint| (endpoint.address, endpoint)).collect();
         let endpoints: Vec<Arc<EndpointState>> = cluster
@@ -106,103 +125,57 @@ impl ClusterView {
                 _ => Arc::new(EndpointState::new(endpoint.address, endpoint.workload.clone(), names.peer(&endpoint.workload))),
             })
             .collect();
-        state.keep(&endpoints, cluster.outlier.is_some());
-        let even = cluster.endpoints.windows(2).all(|pair| pair[0].weight == pair[1].weight);
+        let priorities = cluster.endpoints.iter().map(|endpoint| endpoint.priority);
+        state.keep(endpoints.iter().cloned().zip(priorities), cluster.outlier.is_some(), now);
+        let picture = Picture::draw(cluster, &endpoints, state.generation());
         Arc::new(Self {
             state,
             endpoints,
             balancer: cluster.load_balancer,
             limits: cluster.limits.clone(),
             outlier: cluster.outlier.clone(),
-            weights: (!even).then(|| cluster.endpoints.iter().map(|endpoint| endpoint.weight).collect()),
+            picture: ArcSwap::from_pointee(picture),
             source: cluster.clone(),
         })
     }
 
+    /// Who may be picked now. `age` is only asked while somebody is ejected.
+    pub(crate) fn picture(&self, age: impl FnOnce() -> Duration) -> Guard<Arc<Picture>> {
+        if let Some(policy) = &self.outlier {
+            self.state.settle_if_due(policy, age);
+        }
+        let picture = self.picture.load();
+        let generation = self.state.generation();
+        if picture.generation == generation {
+            return picture;
+        }
+        self.picture.store(Arc::new(Picture::draw(&self.source, &self.endpoints, generation)));
+        self.picture.load()
+    }
+
     /// The endpoint at this index as the balancer sees it.
-    pub(crate) fn candidate(&self, index: usize) -> Candidate {
-        let weight = self.weights.as_ref().map_or(1, |weights| weights[index]);
-        Candidate { weight, active: self.endpoints[index].active.load(Relaxed) }
-    }
-
-    /// Brings endpoints back whose time is over. Only looks closer while somebody is ejected.
-    pub(crate) fn advance(&self, now: Duration) {
-        let (Some(policy), true) = (&self.outlier, self.state.ejected.load(Relaxed) > 0) else { return };
-        let mut detector = self.state.lock();
-        let returned = detector.advance(policy, now);
-        self.state.ejected.store(detector.ejected() as u32, Relaxed);
-        drop(detector);
-        for endpoint in self.endpoints.iter().filter(|endpoint| returned.contains(&endpoint.id)) {
-            endpoint.ejected.store(false, Relaxed);
-            tracing::info!(cluster = %self.state.text, pod = %endpoint.workload.pod, "endpoint is back");
-        }
-    }
-
-    /// Counts the outcome of one try at an endpoint; ejects it if that was one failure too many.
-    pub(crate) fn record(&self, endpoint: &EndpointState, outcome: Outcome, now: Duration) {
-        let Some(policy) = &self.outlier else { return };
-        match outcome {
-            Outcome::Success if !endpoint.suspect.load(Relaxed) => return,
-            Outcome::Success => endpoint.suspect.store(false, Relaxed),
-            Outcome::ServerError | Outcome::GatewayError => endpoint.suspect.store(true, Relaxed),
-        }
-        let mut detector = self.state.lock();
-        // Due ticks first, so that forgiveness comes in order.
-        detector
-            .advance(policy, now)
-            .iter()
-            .filter_map(|id| self.endpoints.iter().find(|endpoint| endpoint.id == *id))
-            .for_each(|returned| returned.ejected.store(false, Relaxed));
-        if let Some(reason) = detector.record(&endpoint.id, outcome, policy, now) {
-            endpoint.ejected.store(true, Relaxed);
-            self.state.counters.ejections.fetch_add(1, Relaxed);
-            warn!(cluster = %self.state.text, pod = %endpoint.workload.pod, ?reason, "endpoint ejected");
-        }
-        self.state.ejected.store(detector.ejected() as u32, Relaxed);
-    }
-}
-
-/// All endpoints of the view.
-impl Candidates for ClusterView {
-    fn count(&self) -> usize {
-        self.endpoints.len()
-    }
-    fn candidate(&self, index: usize) -> Candidate {
-        Self::candidate(self, index)
-    }
-    fn evenly_weighted(&self) -> bool {
-        self.weights.is_none()
+    pub(crate) fn candidate(&self, index: u32) -> Candidate {
+        let index = index as usize;
+        Candidate { weight: self.source.endpoints[index].weight, active: self.endpoints[index].active.load(Relaxed) }
     }
 }
 
 impl ClusterState {
-    fn new(name: &ClusterName) -> Self {
+    fn new(name: &ClusterName, slot: usize) -> Self {
         Self {
             name: name.clone(),
             text: name.to_string(),
+            slot,
             requests: AtomicU32::new(0),
             pending: AtomicU32::new(0),
             connections: AtomicU32::new(0),
             retries: AtomicU32::new(0),
-            turn: AtomicU64::new(0),
             ejected: AtomicU32::new(0),
-            detector: Mutex::default(),
+            generation: AtomicU64::new(0),
+            wake_at: AtomicU64::new(u64::MAX),
+            memory: Mutex::default(),
             counters: ClusterCounters::default(),
         }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, OutlierDetector<u64>> {
-        self.detector.lock().expect("no panic while the detector is held")
-    }
-
-    fn keep(&self, endpoints: &[Arc<EndpointState>], detects: bool) {
-        let mut detector = self.lock();
-        detector.keep(endpoints.iter().map(|endpoint| endpoint.id));
-        if !detects {
-            detector.clear();
-            endpoints.iter().for_each(|endpoint| endpoint.ejected.store(false, Relaxed));
-        }
-        self.ejected.store(detector.ejected() as u32, Relaxed);
     }
 
     /// Endpoints ejected now.
@@ -210,8 +183,7 @@ impl ClusterState {
         self.ejected.load(Relaxed)
     }
 
-    /// The next turn of round robin.
-    pub(crate) fn next_turn(&self) -> u64 {
-        self.turn.fetch_add(1, Relaxed)
+    fn generation(&self) -> u64 {
+        self.generation.load(Relaxed)
     }
 }

@@ -15,6 +15,17 @@ use crate::headers;
 use crate::telemetry::trace::{LogFields, Trace};
 use crate::worker::{Downstream, Worker};
 
+/// What only some routes need to remember on the way to the answer.
+#[derive(Debug, Default)]
+pub(crate) struct Extra {
+    /// `Set-Cookie` of consistent hashing, for an upstream's answer.
+    pub(crate) cookies: Vec<HeaderValue>,
+    /// The origin that CORS welcomes.
+    pub(crate) origin: Option<HeaderValue>,
+    /// The request's headers, for answers that repeat some of them.
+    pub(crate) request_headers: http::HeaderMap,
+}
+
 /// A request on its way.
 #[derive(Debug)]
 pub(crate) struct Exchange {
@@ -23,6 +34,10 @@ pub(crate) struct Exchange {
     pub(crate) started: Instant,
     /// What is read of the request's body counts until the end.
     pub(crate) upload: Option<Rc<Upload>>,
+    /// Who is connected, where.
+    pub(crate) downstream: Downstream,
+    /// What only some routes need.
+    extra: Option<Box<Extra>>,
     /// The last reading of the clock.
     last: u32,
     /// Set when a status was given to the downstream.
@@ -37,7 +52,27 @@ impl Exchange {
         if worker.shared.config.access_log {
             trace.log = Some(Box::new(LogFields::of(downstream, parts)));
         }
-        Self { worker: worker.clone(), trace, started: Instant::now(), upload: None, last: 0, answered: false, finished: false }
+        Self {
+            worker: worker.clone(),
+            trace,
+            started: Instant::now(),
+            upload: None,
+            downstream: *downstream,
+            extra: None,
+            last: 0,
+            answered: false,
+            finished: false,
+        }
+    }
+
+    /// What only some routes need; made when first asked for.
+    pub(crate) fn extra(&mut self) -> &mut Extra {
+        self.extra.get_or_insert_default()
+    }
+
+    /// The same, where something needed it.
+    pub(crate) fn extra_if_any(&self) -> Option<&Extra> {
+        self.extra.as_deref()
     }
 
     /// Microseconds since the request came.

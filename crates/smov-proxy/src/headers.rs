@@ -13,6 +13,7 @@ pub(crate) const SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-ups
 pub(crate) const OVERLOADED: HeaderName = HeaderName::from_static("x-envoy-overloaded");
 pub(crate) const PEER_METADATA: HeaderName = HeaderName::from_static("x-envoy-peer-metadata");
 pub(crate) const PEER_METADATA_ID: HeaderName = HeaderName::from_static("x-envoy-peer-metadata-id");
+pub(crate) const INTERNAL: HeaderName = HeaderName::from_static("x-envoy-internal");
 const CLIENT_CERTIFICATE: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -76,16 +77,21 @@ pub(crate) fn strip_envoy(headers: &mut HeaderMap) {
 /// What a gateway does to a stranger's headers: appends the peer to `X-Forwarded-For`, says the scheme, drops what only the mesh may say.
 pub(crate) fn enter_mesh(headers: &mut HeaderMap, peer: std::net::IpAddr) {
     headers.remove(CLIENT_CERTIFICATE);
+    append_forwarded_for(headers, peer);
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+}
+
+/// Adds an address at the end of `X-Forwarded-For`.
+pub(crate) fn append_forwarded_for(headers: &mut HeaderMap, address: std::net::IpAddr) {
     let mut chain: Vec<u8> = Vec::new();
     for value in headers.get_all(FORWARDED_FOR) {
         chain.extend_from_slice(value.as_bytes());
         chain.push(b',');
     }
-    chain.extend_from_slice(peer.to_string().as_bytes());
+    chain.extend_from_slice(address.to_string().as_bytes());
     if let Ok(value) = HeaderValue::from_bytes(&chain) {
         headers.insert(FORWARDED_FOR, value);
     }
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
 }
 
 /// Size on the wire of a head's headers.

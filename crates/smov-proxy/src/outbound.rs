@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::uri::{PathAndQuery, Uri};
 use http::{Method, Request, Response, StatusCode, Version};
@@ -27,7 +27,9 @@ use crate::telemetry::trace::{DrawNote, Meaning};
 use crate::worker::{Downstream, Worker};
 
 pub(crate) mod attempt;
+pub(crate) mod cors;
 mod fault;
+pub(crate) mod mirror;
 mod passthrough;
 pub(crate) mod reply;
 pub(crate) mod rewrite;
@@ -40,6 +42,8 @@ enum Walked {
     Answered(Box<Answer>),
     /// The rule itself is the answer: a redirect or a direct response.
     Own { status: StatusCode, location: Option<String>, body: Body },
+    /// A CORS preflight.
+    Preflight(HeaderMap),
 }
 
 /// Serves one request of the pod's app (outbound) or of the outside world (ingress).
@@ -58,6 +62,7 @@ pub(crate) async fn serve(
     match walked {
         Ok(Walked::Answered(answer)) => reply::relay(exchange, *answer),
         Ok(Walked::Own { status, location, body }) => reply::own(exchange, status, location, &body),
+        Ok(Walked::Preflight(headers)) => reply::preflight(exchange, headers),
         Err(error) => reply::refuse(exchange, &error),
     }
 }
@@ -77,6 +82,12 @@ async fn walk(exchange: &mut Exchange, port: u16, parts: Parts, body: Incoming) 
     } else {
         exchange.note(Phase::Fault);
     }
+    let plan = &host.plans[index];
+    if let (Some(policy), Some(cors)) = (&rule.policy.cors, &plan.cors)
+        && let Some(headers) = cors::cors(exchange, policy, cors, &parts)
+    {
+        return Ok(Walked::Preflight(headers));
+    }
     match &rule.action {
         RouteAction::Forward(_) => {
             let arm = arm.ok_or(ProxyError::NoCluster)?;
@@ -84,7 +95,7 @@ async fn walk(exchange: &mut Exchange, port: u16, parts: Parts, body: Incoming) 
                 Upload::new(body, rule.policy.retry.as_ref().is_some_and(|retry| attempt::keeps_request(&retry.on, &parts.headers)));
             exchange.upload.clone_from(&upload);
             let request = attempt::Outgoing::prepare(exchange, &host, index, arm, parts, upload);
-            attempt::attempt(exchange, &view, rule, arm, request).await.map(|answer| Walked::Answered(Box::new(answer)))
+            attempt::attempt(exchange, &view, rule, (arm, plan), request).await.map(|answer| Walked::Answered(Box::new(answer)))
         }
         RouteAction::Redirect(redirect) => {
             exchange.trace.details = "direct_response";

@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use smov_model::cluster::Protocol;
 use smov_model::names::{ClusterName, HostPattern, Hostname, Port};
@@ -18,6 +19,8 @@ use smov_model::workload::Workload;
 use crate::cluster::ClusterView;
 use crate::headers::Operations;
 use crate::names::{Names, PeerId, ServiceId};
+use crate::outbound::cors::CorsPlan;
+use crate::outbound::mirror::MirrorPlan;
 use crate::outbound::rewrite::RewritePlan;
 
 /// A snapshot as requests use it.
@@ -75,6 +78,9 @@ pub(crate) struct RulePlan {
     /// The route's own operations, for answers that no arm gives.
     pub(crate) operations: Operations,
     pub(crate) rewrite: Option<RewritePlan>,
+    /// Of forwarding rules only.
+    pub(crate) cors: Option<CorsPlan>,
+    pub(crate) mirrors: Vec<MirrorPlan>,
 }
 
 /// One arm of a split.
@@ -90,8 +96,8 @@ pub(crate) struct Arm {
 }
 
 impl View {
-    /// Compiles a snapshot; what did not change is taken over from `before`.
-    pub(crate) fn compile(snapshot: Snapshot, before: Option<&Self>, names: &mut Names) -> Self {
+    /// Compiles a snapshot; what did not change is taken over from `before`. `now` is the proxy's age.
+    pub(crate) fn compile(snapshot: Snapshot, before: Option<&Self>, names: &mut Names, now: Duration) -> Self {
         let mut clusters: Vec<Option<Arc<ClusterView>>> = Vec::new();
         for (name, cluster) in &snapshot.clusters {
             let slot = names.slot(name);
@@ -99,7 +105,7 @@ impl View {
                 clusters.resize(slot + 1, None);
             }
             let known = before.and_then(|view| view.cluster(slot));
-            clusters[slot] = Some(ClusterView::compile(cluster, known, names));
+            clusters[slot] = Some(ClusterView::compile(cluster, slot, known, names, now));
         }
         let tables = |tables: &std::collections::BTreeMap<Port, RouteTable>, old: Option<&HashMap<u16, PortTable>>, names: &mut Names| {
             tables
@@ -258,7 +264,13 @@ impl HostView {
                     RouteAction::Redirect(_) | RouteAction::DirectResponse(_) => None,
                 };
                 let rewrite = rule.policy.rewrite.as_ref().map(RewritePlan::compile);
-                RulePlan { arms, operations: Operations::compile(&[route]), rewrite }
+                let cors = rule.policy.cors.as_ref().filter(|_| arms.is_some()).map(CorsPlan::compile);
+                let mirrors = rule.policy.mirrors.iter().map(|mirror| MirrorPlan {
+                    slot: names.slot(&mirror.cluster),
+                    share: mirror.share,
+                    text: mirror.cluster.to_string(),
+                });
+                RulePlan { arms, operations: Operations::compile(&[route]), rewrite, cors, mirrors: mirrors.collect() }
             })
             .collect();
         let entries = || host.rules.iter().flat_map(|rule| &rule.matches);

@@ -14,7 +14,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use tracing::debug;
 
-use crate::balance::balance;
+use crate::balance::{Ask, balance};
 use crate::cluster::{ClusterView, EndpointState};
 use crate::config::{AppAddress, TcpDoor};
 use crate::limits::{self, Permit};
@@ -58,21 +58,20 @@ async fn reach(worker: &Rc<Worker>, view: &View, door: &TcpDoor) -> Result<Reach
     let cluster: &Arc<ClusterView> = view.cluster(split.pick(roll).value.1).ok_or(ResponseFlag::Nc)?;
     let mut tried = Vec::new();
     for attempt in 0..cluster.endpoints.len().max(1) as u32 {
-        let choice =
-            balance(cluster, &*worker.shared.dice, request_id, attempt, &tried, worker.shared.age()).map_err(|_| ResponseFlag::Uh)?;
+        let choice = balance(worker, cluster, Ask { request_id, attempt, tried: &tried, hash: None }).map_err(|_| ResponseFlag::Uh)?;
         let slot = limits::connection(cluster, u32::MAX).ok_or(ResponseFlag::Uo)?;
         let endpoint = choice.endpoint;
         let dial = upstream::tcp(endpoint.address, worker.shared.config.pod.address);
         match timeout(cluster.limits.connect_timeout, dial).await {
             Ok(Ok(stream)) => {
-                cluster.record(&endpoint, Outcome::Success, worker.shared.age());
+                cluster.record(&endpoint, Outcome::Success, || worker.shared.age());
                 let active = Permit::active(&endpoint);
                 return Ok((stream, endpoint, [Some(slot), Some(active)]));
             }
             Ok(Err(error)) => debug!(cluster = %cluster.state.text, %error, "connect failed"),
             Err(_) => debug!(cluster = %cluster.state.text, "connect timed out"),
         }
-        cluster.record(&endpoint, Outcome::GatewayError, worker.shared.age());
+        cluster.record(&endpoint, Outcome::GatewayError, || worker.shared.age());
         tried.push(endpoint.id);
     }
     Err(ResponseFlag::Uf)

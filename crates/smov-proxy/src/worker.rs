@@ -82,7 +82,7 @@ impl Shared {
     /// Swaps in a snapshot: the next request runs on it.
     pub(crate) fn publish(&self, snapshot: Snapshot) {
         let before = self.pin();
-        let view = View::compile(snapshot, before.as_deref(), &mut self.names());
+        let view = View::compile(snapshot, before.as_deref(), &mut self.names(), self.age());
         self.view.store(Some(Arc::new(view)));
         self.changed.send_modify(|count| *count += 1);
     }
@@ -198,6 +198,8 @@ pub(crate) struct Worker {
     index: usize,
     pub(crate) pool: Pool,
     random: RefCell<SmallRng>,
+    /// Turns of round robin, by cluster slot: each worker goes round for itself, as Envoy's do.
+    turns: RefCell<Vec<u64>>,
     apps: HashMap<u16, Rc<App>>,
 }
 
@@ -229,7 +231,14 @@ impl Worker {
     /// `inbound` are the ports as bound, with their apps.
     pub(crate) fn new(shared: Arc<Shared>, index: usize, inbound: &[(u16, AppAddress)]) -> Rc<Self> {
         let apps = inbound.iter().map(|(port, address)| (*port, Rc::new(App::new(*port, address)))).collect();
-        Rc::new(Self { shared, index, pool: Pool::default(), random: RefCell::new(SmallRng::from_os_rng()), apps })
+        Rc::new(Self {
+            shared,
+            index,
+            pool: Pool::default(),
+            random: RefCell::new(SmallRng::from_os_rng()),
+            turns: RefCell::default(),
+            apps,
+        })
     }
 
     pub(crate) fn app(&self, port: u16) -> Option<&Rc<App>> {
@@ -239,6 +248,16 @@ impl Worker {
     /// Is this a key of the pool that belongs to an app?
     pub(crate) fn is_app_key(&self, key: u64) -> bool {
         self.apps.values().any(|app| app.pool_key() == key)
+    }
+
+    /// The next turn of round robin at a cluster.
+    pub(crate) fn next_turn(&self, slot: usize) -> u64 {
+        let mut turns = self.turns.borrow_mut();
+        if turns.len() <= slot {
+            turns.resize(slot + 1, 0);
+        }
+        turns[slot] += 1;
+        turns[slot] - 1
     }
 
     /// Books a finished request.

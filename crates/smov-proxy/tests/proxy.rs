@@ -5,12 +5,18 @@
 #[path = "support/mesh.rs"]
 mod support;
 
+#[path = "proxy/balancing.rs"]
+mod balancing;
 #[path = "proxy/books.rs"]
 mod books;
 #[path = "proxy/control.rs"]
 mod control;
+#[path = "proxy/cors.rs"]
+mod cors;
 #[path = "proxy/framing.rs"]
 mod framing;
+#[path = "proxy/mirrors.rs"]
+mod mirrors;
 #[path = "proxy/refusals.rs"]
 mod refusals;
 #[path = "proxy/resilience.rs"]

@@ -52,12 +52,16 @@ enum Table {
 impl Picture {
     pub(crate) fn draw(cluster: &Cluster, endpoints: &[Arc<EndpointState>], generation: u64) -> Self {
         let levels = cluster.endpoints.iter().map(|endpoint| endpoint.priority + 1).max().unwrap_or(0);
-        let of = |level: u32| (0_u32..).zip(&cluster.endpoints).filter(move |(_, endpoint)| endpoint.priority == level).map(|(index, _)| index);
+        let of =
+            |level: u32| (0_u32..).zip(&cluster.endpoints).filter(move |(_, endpoint)| endpoint.priority == level).map(|(index, _)| index);
         let healthy = |index: &u32| !endpoints[*index as usize].is_passed_over();
         let health = |indices: &[u32]| Health {
             endpoints: indices.len() as u32,
             healthy: indices.iter().filter(|index| healthy(index)).count() as u32,
         };
+        // Only asked for where localities have weights.
+        let placed = if cluster.locality_weights.is_empty() { &[][..] } else { &cluster.endpoints };
+        let places: Vec<String> = placed.iter().map(|endpoint| endpoint.workload.locality()).collect();
         let everybody: Vec<Vec<u32>> = (0..levels).map(|level| of(level).collect()).collect();
         let healths: Vec<Health> = everybody.iter().map(|indices| health(indices)).collect();
         let threshold = cluster.outlier.as_ref().map_or(PANIC_WITHOUT_OUTLIER_DETECTION, |outlier| outlier.min_health_percent);
@@ -67,7 +71,8 @@ impl Picture {
             let by_locality: Vec<(u32, Vec<u32>)> = cluster
                 .locality_weights
                 .iter()
-                .map(|(name, weight)| (*weight, all.iter().copied().filter(|index| in_locality(cluster, *index, name)).collect()))
+                .filter(|(_, weight)| *weight > 0)
+                .map(|(name, weight)| (*weight, all.iter().copied().filter(|index| places[*index as usize] == *name).collect()))
                 .collect();
             let members = may(&all);
             let localities: Vec<Group> = by_locality.iter().map(|(_, indices)| may(indices)).collect();
@@ -108,7 +113,7 @@ impl Priority {
 
     /// The tables count members in the order of their localities, where there are any.
     fn hashed(&self, mut place: usize) -> u32 {
-        if self.locality_weights.is_empty() {
+        if self.localities.is_empty() {
             return self.members.indices[place];
         }
         for group in &self.localities {
@@ -126,14 +131,6 @@ impl Group {
         let weight = |index: u32| cluster.endpoints[index as usize].weight;
         Self { even: indices.windows(2).all(|pair| weight(pair[0]) == weight(pair[1])), indices }
     }
-}
-
-/// Region and zone of an endpoint against a locality's name, `region/zone/subzone`.
-fn in_locality(cluster: &Cluster, index: u32, name: &str) -> bool {
-    let workload = &cluster.endpoints[index as usize].workload;
-    let mut parts = name.split('/');
-    let mut fits = |own: &str| parts.next().is_none_or(|part| part == "*" || part == own);
-    fits(&workload.region) && fits(&workload.zone)
 }
 
 /// Names and shares for hash tables: weights inside a locality, localities by their weight, whatever their health.

@@ -13,13 +13,15 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use smov_model::dice::{Draw, Purpose};
 use smov_model::flag::{Flags, ResponseFlag};
+use smov_model::hash::{RequestHash, request_hash};
 use smov_model::outlier::Outcome;
 use smov_model::record::Phase;
-use smov_model::route::{RetryOn, RetryPolicy, RoutePolicy, RouteRule};
+use smov_model::route::{HashKey, RetryOn, RetryPolicy, RoutePolicy, RouteRule};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::mirror::mirror;
 use super::rewrite_request;
-use crate::balance::balance;
+use crate::balance::{Ask, Drawn, balance};
 use crate::body::{RequestBody, Upload};
 use crate::cluster::ClusterView;
 use crate::error::ProxyError;
@@ -27,9 +29,10 @@ use crate::exchange::Exchange;
 use crate::headers;
 use crate::limits::{self, Permit, limit};
 use crate::pool::Lease;
-use crate::snapshot::{Arm, HostView, View};
+use crate::snapshot::{Arm, HostView, RulePlan, View};
 use crate::telemetry::trace::{AttemptNote, DrawNote, Meaning};
 use crate::upstream::{self, Unanswered};
+use crate::worker::Downstream;
 
 /// An upstream's answer, its body still to come.
 #[derive(Debug)]
@@ -47,6 +50,8 @@ pub(crate) struct Outgoing {
     upload: Option<Rc<Upload>>,
     /// Is it wanted again after it was sent? Else headers are moved, not copied.
     keep: bool,
+    /// Of the route's keys, where the cluster's balancer hashes.
+    hash: Option<u64>,
 }
 
 /// Could a retry happen after the request was sent? The default policy retries failed connects only, and needs no copy of anything.
@@ -83,12 +88,12 @@ impl Outgoing {
         }
         parts.headers.insert(headers::PEER_METADATA_ID, exchange.worker.shared.metadata_id.clone());
         let keep = policy.retry.as_ref().is_some_and(|retry| keeps_request(&retry.on, &parts.headers));
-        Self { parts, upload, keep }
+        Self { parts, upload, keep, hash: None }
     }
 
     /// As it came, for hosts outside the mesh.
     pub(crate) fn plain(parts: Parts, upload: Option<Rc<Upload>>) -> Self {
-        Self { parts, upload, keep: false }
+        Self { parts, upload, keep: false, hash: None }
     }
 
     /// The request of one try.
@@ -98,6 +103,26 @@ impl Outgoing {
         *request.uri_mut() = self.parts.uri.clone();
         *request.headers_mut() = if self.keep { self.parts.headers.clone() } else { std::mem::take(&mut self.parts.headers) };
         request
+    }
+
+    /// A copy of the first try, for a mirror.
+    pub(super) fn copy(&self) -> Request<RequestBody> {
+        let mut copy = Request::new(self.upload.as_ref().map_or(RequestBody::Empty, |upload| upload.copy()));
+        *copy.method_mut() = self.parts.method.clone();
+        *copy.uri_mut() = self.parts.uri.clone();
+        *copy.headers_mut() = self.parts.headers.clone();
+        copy.headers_mut().insert(headers::ATTEMPT_COUNT, HeaderValue::from(1));
+        copy
+    }
+
+    /// Hashes the keys, as the upstream will see them; the answer brings the cookies that were missing.
+    fn take_hash(&mut self, exchange: &mut Exchange, keys: &[HashKey]) {
+        let Downstream { remote, local } = exchange.downstream;
+        let RequestHash { hash, cookies } = request_hash(keys, &self.parts.headers, self.parts.uri.query(), (remote, local));
+        self.hash = hash;
+        if !cookies.is_empty() {
+            exchange.extra().cookies = cookies.into_iter().filter_map(|cookie| HeaderValue::try_from(cookie).ok()).collect();
+        }
     }
 
     fn replayable(&self) -> bool {
@@ -110,12 +135,18 @@ pub(crate) async fn attempt(
     exchange: &mut Exchange,
     view: &View,
     rule: &RouteRule,
-    arm: &Arm,
+    (arm, plan): (&Arm, &RulePlan),
     mut request: Outgoing,
 ) -> Result<Answer, ProxyError> {
     exchange.note(Phase::Attempt);
     let cluster = view.cluster(arm.slot).ok_or(ProxyError::NoCluster)?;
+    if cluster.balancer.hashes() && !rule.policy.hash.is_empty() {
+        request.take_hash(exchange, &rule.policy.hash);
+    }
     let RoutePolicy { timeout, retry, .. } = &rule.policy;
+    if !plan.mirrors.is_empty() && !cluster.picture(|| exchange.worker.shared.age()).is_empty() {
+        mirror(exchange, view, &plan.mirrors, &request, *timeout);
+    }
     let deadline = timeout.map(|timeout| Instant::now() + timeout);
     let answer = {
         let mut tries = pin!(tries(exchange, cluster, retry.as_ref(), &mut request));
@@ -190,18 +221,19 @@ async fn one_try(
     let permit = limit(cluster)?;
 
     exchange.note(Phase::Balance);
-    let shared = exchange.worker.shared.clone();
-    let request_id = exchange.trace.request_id.clone();
-    let age = shared.age();
-    let choice = balance(cluster, &*shared.dice, request_id.to_str().unwrap_or_default(), number - 1, tried, age)?;
+    let request_id = exchange.trace.request_id.to_str().unwrap_or_default();
+    let ask = Ask { request_id, attempt: number - 1, tried, hash: request.hash };
+    let choice = balance(&exchange.worker, cluster, ask)?;
     let meaning = Meaning::Attempt(exchange.trace.attempts.len() - 1);
-    for (purpose, position, total) in choice.draws.into_iter().flatten() {
-        exchange.trace.draws.push(DrawNote { purpose, position, total, range: (position, position + 1), meaning });
+    for Drawn { purpose, position, total, range } in choice.draws.into_iter().flatten() {
+        exchange.trace.draws.push(DrawNote { purpose, position, total, range, meaning });
     }
     let endpoint = choice.endpoint;
     if let Some(note) = exchange.trace.attempts.last_mut() {
         note.endpoint = Some(endpoint.clone());
         note.ejected = choice.ejected;
+        note.priority = choice.priority;
+        note.hash = request.hash;
     }
 
     exchange.mark(Phase::Connect);
@@ -232,7 +264,6 @@ async fn one_try(
 /// Writes down how a try ended, and lets outlier detection know.
 fn end_try(exchange: &mut Exchange, cluster: &ClusterView, status: u16, error: Option<&ProxyError>) {
     let now = exchange.elapsed();
-    let age = exchange.worker.shared.age();
     let Some(note) = exchange.trace.attempts.last_mut() else { return };
     note.duration = now.saturating_sub(note.started);
     note.status = status;
@@ -245,7 +276,7 @@ fn end_try(exchange: &mut Exchange, cluster: &ClusterView, status: u16, error: O
         Some(_) => Outcome::GatewayError,
     };
     if let Some(endpoint) = &note.endpoint {
-        cluster.record(endpoint, outcome, age);
+        cluster.record(endpoint, outcome, || exchange.worker.shared.age());
     }
 }
 

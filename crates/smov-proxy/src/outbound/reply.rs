@@ -14,6 +14,7 @@ use crate::body::{Download, ResponseBody};
 use crate::error::ProxyError;
 use crate::exchange::Exchange;
 use crate::headers::{self, Operation};
+use crate::snapshot::RulePlan;
 use crate::telemetry::trace::Trace;
 
 /// Passes an upstream's answer on; the exchange ends with its body.
@@ -25,6 +26,11 @@ pub(crate) fn relay(mut exchange: Exchange, answer: Answer) -> Response<Response
     parts.headers.remove(headers::PEER_METADATA_ID);
     let waited = exchange.trace.attempts.last().map_or_else(|| exchange.elapsed(), |attempt| attempt.duration);
     parts.headers.insert(headers::SERVICE_TIME, HeaderValue::from(waited / 1000));
+    if let Some(extra) = exchange.extra_if_any() {
+        for cookie in &extra.cookies {
+            parts.headers.append(header::SET_COOKIE, cookie.clone());
+        }
+    }
     finish_head(&mut exchange, parts.status, &mut parts.headers);
     // Whatever the upstream spoke, this connection speaks HTTP/1.1.
     parts.version = http::Version::HTTP_11;
@@ -38,6 +44,16 @@ pub(crate) fn own(exchange: Exchange, status: StatusCode, location: Option<Strin
         headers.insert(header::LOCATION, location);
     }
     local(exchange, status, headers, Bytes::copy_from_slice(body.as_bytes()))
+}
+
+/// The answer to a CORS preflight: the route's own changes do not touch it.
+pub(crate) fn preflight(mut exchange: Exchange, mut headers: HeaderMap) -> Response<ResponseBody> {
+    exchange.trace.details = "cors_response";
+    sign(&mut exchange, StatusCode::OK, &mut headers);
+    exchange.finish();
+    let mut response = Response::new(ResponseBody::text(Bytes::new()));
+    *response.headers_mut() = headers;
+    response
 }
 
 /// Says in Envoy's words why there is no answer.
@@ -81,6 +97,16 @@ fn local(mut exchange: Exchange, status: StatusCode, mut headers: HeaderMap, bod
 /// The route's own changes, then who answers: `envoy` at a sidecar, `istio-envoy` at a gateway.
 fn finish_head(exchange: &mut Exchange, status: StatusCode, headers: &mut HeaderMap) {
     headers::apply(response_operations(&exchange.trace), headers);
+    if let Some(origin) = exchange.extra_if_any().and_then(|extra| extra.origin.as_ref())
+        && let Some(cors) = plan(&exchange.trace).and_then(|plan| plan.cors.as_ref())
+    {
+        cors.welcome(origin, headers);
+    }
+    sign(exchange, status, headers);
+}
+
+/// Says who answers and notes that.
+fn sign(exchange: &mut Exchange, status: StatusCode, headers: &mut HeaderMap) {
     let server = match exchange.trace.direction {
         Direction::Outbound => "envoy",
         Direction::Ingress | Direction::Inbound => "istio-envoy",
@@ -89,10 +115,14 @@ fn finish_head(exchange: &mut Exchange, status: StatusCode, headers: &mut Header
     exchange.answer(status, headers);
 }
 
+/// What was made of the rule taken.
+fn plan(trace: &Trace) -> Option<&RulePlan> {
+    trace.rule.zip(trace.host.as_ref()).and_then(|((index, _), host)| host.plans.get(index))
+}
+
 /// Those of the arm drawn, else of the rule taken; local answers get them as well.
 fn response_operations(trace: &Trace) -> &[Operation] {
-    let plan = trace.rule.zip(trace.host.as_ref()).and_then(|((index, _), host)| host.plans.get(index));
-    let Some(plan) = plan else { return &[] };
+    let Some(plan) = plan(trace) else { return &[] };
     let arm = trace.arm.zip(plan.arms.as_ref()).and_then(|(arm, arms)| arms.arms().nth(arm));
     arm.map_or(&plan.operations.response, |(_, arm)| &arm.operations.response)
 }

@@ -10,9 +10,9 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use smov_model::dice::Purpose;
 use smov_model::flag::Flags;
-use smov_model::names::SubsetName;
+use smov_model::names::{ClusterName, SubsetName};
 use smov_model::record::{Attempt, Direction, DrawTaken, Peer, Phase, Record, RecordSource, Row, RuleTaken, SkippedRule};
-use smov_model::route::{RequestHead, explain_match};
+use smov_model::route::{CorsDecision, RequestHead, explain_match};
 use smov_model::snapshot::SnapshotVersion;
 use smov_model::workload::Workload;
 
@@ -59,6 +59,9 @@ pub(crate) struct Trace {
     pub(crate) draws: Vec<DrawNote>,
     pub(crate) attempts: Vec<AttemptNote>,
     pub(crate) injected_delay: u32,
+    /// Indices of the rule's mirrors that got a copy.
+    pub(crate) mirrored: Vec<usize>,
+    pub(crate) cors: Option<CorsDecision>,
     pub(crate) service: ServiceId,
     pub(crate) peer: PeerId,
     pub(crate) peer_workload: Option<Arc<Workload>>,
@@ -121,6 +124,8 @@ pub(crate) struct AttemptNote {
     pub(crate) started: u32,
     pub(crate) duration: u32,
     pub(crate) ejected: Vec<SocketAddr>,
+    pub(crate) priority: u32,
+    pub(crate) hash: Option<u64>,
 }
 
 impl LogFields {
@@ -155,6 +160,8 @@ impl Default for Trace {
             draws: Vec::new(),
             attempts: Vec::new(),
             injected_delay: 0,
+            mirrored: Vec::new(),
+            cors: None,
             service: ServiceId::UNKNOWN,
             peer: PeerId::UNKNOWN,
             peer_workload: None,
@@ -277,7 +284,8 @@ impl Trace {
             draws: self.draws.iter().map(|draw| self.draw(draw)).collect(),
             cluster: self.arm().map(|arm| arm.cluster.clone()),
             attempts: self.attempts.iter().map(AttemptNote::attempt).collect(),
-            mirrors: Vec::new(),
+            mirrors: self.mirrors(),
+            cors: self.cors,
             injected_delay: u64::from(self.injected_delay),
             peer: self.peer_workload.as_ref().map(|workload| Peer {
                 pod: workload.pod.clone(),
@@ -301,14 +309,24 @@ impl Trace {
         let outcome = match draw.meaning {
             Meaning::Arm => self.subset().unwrap_or("all").to_owned(),
             Meaning::Hit if draw.purpose == Purpose::FaultDelay => "delay".to_owned(),
+            Meaning::Hit if draw.purpose == Purpose::Mirror => "mirror".to_owned(),
             Meaning::Hit => "abort".to_owned(),
             Meaning::Pass => "pass".to_owned(),
+            Meaning::Attempt(index) if draw.purpose == Purpose::Priority => {
+                self.attempts.get(index).map_or_else(String::new, |attempt| format!("priority {}", attempt.priority))
+            }
             Meaning::Attempt(index) => {
                 let endpoint = self.attempts.get(index).and_then(|attempt| attempt.endpoint.as_ref());
                 endpoint.map_or_else(String::new, |endpoint| endpoint.workload.pod.clone())
             }
         };
         DrawTaken { purpose: draw.purpose, position: draw.position, total: draw.total, range: draw.range, outcome }
+    }
+
+    fn mirrors(&self) -> Vec<ClusterName> {
+        let rule = self.rule.zip(self.host.as_ref()).and_then(|((index, _), host)| host.host.rules.get(index));
+        let mirrors = rule.map_or(&[][..], |rule| &rule.policy.mirrors);
+        self.mirrored.iter().filter_map(|index| mirrors.get(*index)).map(|mirror| mirror.cluster.clone()).collect()
     }
 
     fn subset(&self) -> Option<&str> {
@@ -352,6 +370,8 @@ impl AttemptNote {
             started: u64::from(self.started),
             duration: u64::from(self.duration),
             ejected: self.ejected.clone(),
+            priority: self.priority,
+            hash: self.hash.map(|hash| format!("{hash:016x}")),
         }
     }
 }
