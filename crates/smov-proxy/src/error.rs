@@ -41,7 +41,7 @@ pub(crate) enum ProxyError {
     #[error("no healthy upstream")]
     NoHealthyUpstream,
     #[error("fault filter abort")]
-    FaultAbort(StatusCode),
+    FaultAbort { status: StatusCode, grpc: Option<u8> },
     #[error("overflow")]
     Overflow,
     #[error("{reason}")]
@@ -61,7 +61,7 @@ impl ProxyError {
     /// The status that the downstream gets.
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::BadRequest { status, .. } | Self::FaultAbort(status) => *status,
+            Self::BadRequest { status, .. } | Self::FaultAbort { status, .. } => *status,
             Self::UnsupportedUpgrade { .. } => StatusCode::NOT_IMPLEMENTED,
             Self::ClientGone => StatusCode::BAD_REQUEST,
             Self::NoRoute => StatusCode::NOT_FOUND,
@@ -86,7 +86,7 @@ impl ProxyError {
             Self::NoRoute => Some(ResponseFlag::Nr),
             Self::NoCluster => Some(ResponseFlag::Nc),
             Self::NoHealthyUpstream => Some(ResponseFlag::Uh),
-            Self::FaultAbort(_) => Some(ResponseFlag::Fi),
+            Self::FaultAbort { .. } => Some(ResponseFlag::Fi),
             Self::Overflow => Some(ResponseFlag::Uo),
             Self::UnknownName | Self::Connect { .. } => Some(ResponseFlag::Uf),
             Self::Closed { .. } => Some(ResponseFlag::Uc),
@@ -105,7 +105,7 @@ impl ProxyError {
             | Self::Forbidden(_)
             | Self::NoCluster
             | Self::NoHealthyUpstream
-            | Self::FaultAbort(_)
+            | Self::FaultAbort { .. }
             | Self::Overflow => Side::Local,
             Self::UnknownName | Self::Connect { .. } | Self::Closed { .. } | Self::Protocol | Self::PerTryTimeout | Self::Timeout => {
                 Side::Upstream
@@ -129,7 +129,7 @@ impl ProxyError {
             | Self::UnknownName
             | Self::NoCluster
             | Self::NoHealthyUpstream
-            | Self::FaultAbort(_)
+            | Self::FaultAbort { .. }
             | Self::Overflow
             | Self::Timeout => false,
         }
@@ -147,7 +147,7 @@ impl ProxyError {
             Self::UnknownName => "dns_resolution_failure",
             Self::NoCluster => "cluster_not_found",
             Self::NoHealthyUpstream => "no_healthy_upstream",
-            Self::FaultAbort(_) => "fault_filter_abort",
+            Self::FaultAbort { .. } => "fault_filter_abort",
             Self::Overflow => "upstream_reset_before_response_started{overflow}",
             Self::Connect { timed_out: true, .. } => "upstream_reset_before_response_started{connection_timeout}",
             Self::Connect { timed_out: false, .. } => "upstream_reset_before_response_started{remote_connection_failure}",
@@ -179,7 +179,7 @@ impl ProxyError {
             | Self::Forbidden(_)
             | Self::UnknownName
             | Self::NoHealthyUpstream
-            | Self::FaultAbort(_)
+            | Self::FaultAbort { .. }
             | Self::PerTryTimeout
             | Self::Timeout => Cow::Owned(self.to_string()),
         }

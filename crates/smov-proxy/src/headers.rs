@@ -2,6 +2,11 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use smov_model::route::{HeaderChange, HeaderOperations};
+use smov_model::template::{Field, Segment, Template};
+use tracing::warn;
+
+mod fill;
+pub(crate) use fill::Scope;
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -13,6 +18,8 @@ pub(crate) const SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-ups
 pub(crate) const OVERLOADED: HeaderName = HeaderName::from_static("x-envoy-overloaded");
 pub(crate) const PEER_METADATA: HeaderName = HeaderName::from_static("x-envoy-peer-metadata");
 pub(crate) const PEER_METADATA_ID: HeaderName = HeaderName::from_static("x-envoy-peer-metadata-id");
+pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+pub(crate) const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 pub(crate) const INTERNAL: HeaderName = HeaderName::from_static("x-envoy-internal");
 const CLIENT_CERTIFICATE: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -94,6 +101,14 @@ pub(crate) fn append_forwarded_for(headers: &mut HeaderMap, address: std::net::I
     }
 }
 
+/// Is the body gRPC? `application/grpc-web` is not.
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.as_bytes().strip_prefix(b"application/grpc"))
+        .is_some_and(|rest| rest.first().is_none_or(|next| *next == b'+'))
+}
+
 /// Size on the wire of a head's headers.
 pub(crate) fn wire_size(headers: &HeaderMap) -> u64 {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum::<usize>() as u64
@@ -104,30 +119,67 @@ pub(crate) fn wire_size(headers: &HeaderMap) -> u64 {
 pub(crate) struct Operations {
     pub(crate) request: Vec<Operation>,
     pub(crate) response: Vec<Operation>,
+    /// Do answers repeat headers of the request?
+    pub(crate) answers_repeat: bool,
 }
 
 /// One change of one header.
 #[derive(Debug, Clone)]
 pub(crate) enum Operation {
     Remove(HeaderName),
-    Set(HeaderName, HeaderValue),
-    Add(HeaderName, HeaderValue),
+    Set(HeaderName, Value),
+    Add(HeaderName, Value),
+}
+
+/// A header's new value.
+#[derive(Debug, Clone)]
+pub(crate) enum Value {
+    Fixed(HeaderValue),
+    Filled(Template),
+}
+
+impl Value {
+    /// Reads a configured value; `None` for one that Envoy would not take, and for an empty one, which changes nothing.
+    fn compile(name: &str, value: &str) -> Option<Self> {
+        let template = Template::parse(value).inspect_err(|error| warn!(header = name, %error, "header operation left out")).ok()?;
+        match template.literal() {
+            Some("") => None,
+            Some(text) => text.parse().ok().map(Self::Fixed),
+            None => Some(Self::Filled(template)),
+        }
+    }
+
+    fn repeats_request(&self) -> bool {
+        match self {
+            Self::Fixed(_) => false,
+            Self::Filled(template) => template.segments().iter().any(|segment| matches!(segment, Segment::Field(Field::Request(_)))),
+        }
+    }
+
+    fn value(&self, scope: Scope<'_>, headers: &HeaderMap) -> Option<HeaderValue> {
+        match self {
+            Self::Fixed(value) => Some(value.clone()),
+            Self::Filled(template) => fill::fill(template, scope, headers),
+        }
+    }
 }
 
 impl Operations {
     /// Levels in the order in which they are applied; inside one level removes come first.
     pub(crate) fn compile(levels: &[&HeaderOperations]) -> Self {
-        Self {
-            request: levels.iter().flat_map(|level| compile(&level.request)).collect(),
-            response: levels.iter().flat_map(|level| compile(&level.response)).collect(),
-        }
+        let response: Vec<Operation> = levels.iter().flat_map(|level| compile(&level.response)).collect();
+        let answers_repeat = response.iter().any(|operation| match operation {
+            Operation::Remove(_) => false,
+            Operation::Set(_, value) | Operation::Add(_, value) => value.repeats_request(),
+        });
+        Self { request: levels.iter().flat_map(|level| compile(&level.request)).collect(), response, answers_repeat }
     }
 }
 
 fn compile(change: &HeaderChange) -> impl Iterator<Item = Operation> + '_ {
     let removes = change.remove.iter().filter_map(|name| Some(Operation::Remove(header_name(name)?)));
-    let sets = change.set.iter().filter_map(|(name, value)| Some(Operation::Set(header_name(name)?, header_value(value)?)));
-    let adds = change.add.iter().filter_map(|(name, value)| Some(Operation::Add(header_name(name)?, header_value(value)?)));
+    let sets = change.set.iter().filter_map(|(name, value)| Some(Operation::Set(header_name(name)?, Value::compile(name, value)?)));
+    let adds = change.add.iter().filter_map(|(name, value)| Some(Operation::Add(header_name(name)?, Value::compile(name, value)?)));
     removes.chain(sets).chain(adds)
 }
 
@@ -136,27 +188,23 @@ fn header_name(name: &str) -> Option<HeaderName> {
     if name.eq_ignore_ascii_case(":authority") { Some(header::HOST) } else { name.parse().ok() }
 }
 
-/// The value with `%%` read as `%`, Envoy's escape.
-fn header_value(value: &str) -> Option<HeaderValue> {
-    value.replace("%%", "%").parse().ok()
-}
-
 /// Applies operations in order. Host is not a list: adding to it sets it.
-pub(crate) fn apply(operations: &[Operation], headers: &mut HeaderMap) {
+pub(crate) fn apply(operations: &[Operation], headers: &mut HeaderMap, scope: Scope<'_>) {
     for operation in operations {
         match operation {
             Operation::Remove(name) => {
                 headers.remove(name);
             }
             Operation::Set(name, value) => {
-                headers.insert(name, value.clone());
+                if let Some(value) = value.value(scope, headers) {
+                    headers.insert(name, value);
+                }
             }
-            Operation::Add(name, value) if *name == header::HOST => {
-                headers.insert(name, value.clone());
-            }
-            Operation::Add(name, value) => {
-                headers.append(name, value.clone());
-            }
+            Operation::Add(name, value) => match value.value(scope, headers) {
+                Some(value) if *name == header::HOST => drop(headers.insert(name, value)),
+                Some(value) => drop(headers.append(name, value)),
+                None => {}
+            },
         }
     }
 }
@@ -198,24 +246,6 @@ mod tests {
         assert_eq!(refused_upgrade(&headers(&[("connection", "Upgrade"), ("upgrade", "websocket")])), Some("websocket"));
         assert_eq!(refused_upgrade(&headers(&[("connection", "Upgrade, HTTP2-Settings"), ("upgrade", "h2c")])), None);
         assert_eq!(refused_upgrade(&headers(&[("upgrade", "websocket")])), None);
-    }
-
-    #[test]
-    fn removes_run_before_sets_and_the_last_level_wins() {
-        let level = |set: &str| HeaderOperations {
-            request: HeaderChange {
-                set: vec![("x-level".into(), set.into())],
-                add: vec![("x-more".into(), "100%%".into())],
-                remove: vec!["x-level".into(), "x-gone".into()],
-            },
-            ..HeaderOperations::default()
-        };
-        let operations = Operations::compile(&[&level("first"), &level("last")]);
-        let mut headers = headers(&[("x-gone", "1"), ("x-level", "0")]);
-        apply(&operations.request, &mut headers);
-        assert_eq!(headers["x-level"], "last");
-        assert_eq!(headers.get_all("x-more").iter().collect::<Vec<_>>(), ["100%", "100%"]);
-        assert!(!headers.contains_key("x-gone"));
     }
 
     #[test]

@@ -56,7 +56,7 @@ fn accept(worker: &Rc<Worker>, app: &App, downstream: &Downstream, parts: &mut P
     if let Some(host) = parts.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok()) {
         parts.headers.insert(header::HOST, host);
     }
-    normalize(parts);
+    normalize(parts, worker.shared.path_normalization());
     headers::strip_hop_by_hop(&mut parts.headers);
     parts.headers.remove(header::EXPECT);
     parts.headers.entry(headers::FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));

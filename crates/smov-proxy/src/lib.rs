@@ -37,6 +37,7 @@
 mod admin;
 mod balance;
 mod body;
+mod calendar;
 mod cluster;
 pub mod config;
 mod control_client;

@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use smov_model::dice::{Draw, Purpose};
 use smov_model::record::{Direction, Phase};
 use smov_model::route::{Body, RequestHead, RouteAction, RouteRule};
+use smov_model::snapshot::PathNormalization;
 
 use crate::body::{ResponseBody, Upload};
 use crate::error::ProxyError;
@@ -29,6 +30,7 @@ use crate::worker::{Downstream, Worker};
 pub(crate) mod attempt;
 pub(crate) mod cors;
 mod fault;
+mod grpc;
 pub(crate) mod mirror;
 mod passthrough;
 pub(crate) mod reply;
@@ -75,14 +77,16 @@ async fn walk(exchange: &mut Exchange, port: u16, parts: Parts, body: Incoming) 
         let forwarded = Box::pin(passthrough::forward(exchange, &view, port, parts, body)).await;
         return forwarded.map(|answer| Walked::Answered(Box::new(answer)));
     };
-    let rule = &host.host.rules[index];
+    let (rule, plan) = (&host.host.rules[index], &host.plans[index]);
     let arm = split(exchange, &host, index);
+    if arm.map_or(&plan.operations, |arm| &arm.operations).answers_repeat {
+        exchange.extra().request_headers = parts.headers.clone();
+    }
     if let Some(fault) = &rule.policy.fault {
         fault::fault(exchange, fault, &host.host.name).await?;
     } else {
         exchange.note(Phase::Fault);
     }
-    let plan = &host.plans[index];
     if let (Some(policy), Some(cors)) = (&rule.policy.cors, &plan.cors)
         && let Some(headers) = cors::cors(exchange, policy, cors, &parts)
     {
@@ -100,14 +104,18 @@ async fn walk(exchange: &mut Exchange, port: u16, parts: Parts, body: Incoming) 
         RouteAction::Redirect(redirect) => {
             exchange.trace.details = "direct_response";
             let authority = exchange.trace.authority.to_str().unwrap_or_default();
-            let location = rewrite::location(redirect, authority, &exchange.trace.path);
+            let taken = exchange.trace.rule.and_then(|(_, entry)| rule.matches.get(entry));
+            let location = rewrite::location(redirect, authority, &exchange.trace.path, taken, port);
             let status = StatusCode::from_u16(redirect.code).unwrap_or(StatusCode::MOVED_PERMANENTLY);
             Ok(Walked::Own { status, location: Some(location), body: Body::default() })
         }
         RouteAction::DirectResponse(direct) => {
             exchange.trace.details = "direct_response";
             let status = StatusCode::from_u16(direct.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            Ok(Walked::Own { status, location: None, body: direct.body.clone() })
+            let points = status == StatusCode::CREATED || status.is_redirection();
+            let location =
+                points.then(|| format!("http://{}{}", exchange.trace.authority.to_str().unwrap_or_default(), exchange.trace.path));
+            Ok(Walked::Own { status, location, body: direct.body.clone() })
         }
     }
 }
@@ -115,7 +123,7 @@ async fn walk(exchange: &mut Exchange, port: u16, parts: Parts, body: Incoming) 
 /// Phase **accept**: what was asked for, in one form. Gives the destination's port.
 fn accept(worker: &Rc<Worker>, downstream: &Downstream, direction: Direction, parts: &mut Parts) -> (Exchange, Result<u16, ProxyError>) {
     let destination = check(parts).and_then(|()| take_authority(parts));
-    normalize(parts);
+    normalize(parts, worker.shared.path_normalization());
     headers::strip_hop_by_hop(&mut parts.headers);
     headers::strip_envoy(&mut parts.headers);
     // Our own server side answers it, as Envoy does.
@@ -189,8 +197,8 @@ pub(crate) fn split_port(authority: &str) -> (&str, Option<&str>) {
 }
 
 /// Leaves path and query, the path in its normal form.
-pub(crate) fn normalize(parts: &mut Parts) {
-    let normal = path::normalize(parts.uri.path());
+pub(crate) fn normalize(parts: &mut Parts, mode: PathNormalization) {
+    let normal = path::normalize(parts.uri.path(), mode);
     if normal.is_none() && parts.uri.authority().is_none() {
         return;
     }

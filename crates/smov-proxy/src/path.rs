@@ -1,19 +1,55 @@
-//! Path normalisation, mode BASE: what routes and policies see, and what the upstream receives.
+//! Path normalisation: what routes and policies see, and what the upstream receives.
 //!
-//! RFC 3986: dot segments are resolved (also written as `%2e`), `\` becomes `/`, percent-encoded unreserved letters are decoded. `//`,
-//! `%2F`, `%5C`, case, a trailing `/` and `;x` stay as they are
-//! (<https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/#MeshConfig-ProxyPathNormalization>).
+//! | mode | effect |
+//! |---|---|
+//! | `NONE` | as received |
+//! | `BASE` | RFC 3986: dot segments (also written as `%2e`), `\` becomes `/`, percent-encoded unreserved letters are decoded. `//`, `%2F`, `%5C`, case, a trailing `/` and `;x` stay |
+//! | `MERGE_SLASHES` | `BASE`, then neighbouring slashes become one |
+//! | `DECODE_AND_MERGE_SLASHES` | `%2F` and `%5C` are decoded first |
+//!
+//! <https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/#MeshConfig-ProxyPathNormalization>
+
+use smov_model::snapshot::PathNormalization;
 
 /// The normal form of a path without query; `None` when it is normal already, which nearly all are.
-pub(crate) fn normalize(path: &str) -> Option<String> {
+pub(crate) fn normalize(path: &str, mode: PathNormalization) -> Option<String> {
+    let (decodes, merges) = match mode {
+        PathNormalization::None => return None,
+        PathNormalization::Base => (false, false),
+        PathNormalization::MergeSlashes => (false, true),
+        PathNormalization::DecodeAndMergeSlashes => (true, true),
+    };
     let bytes = path.as_bytes();
-    let suspect = bytes.iter().any(|byte| matches!(byte, b'%' | b'\\')) || bytes.windows(2).any(|pair| pair == b"/.");
+    let suspect =
+        bytes.iter().any(|byte| matches!(byte, b'%' | b'\\')) || bytes.windows(2).any(|pair| pair == b"/." || (merges && pair == b"//"));
     if !suspect || !path.starts_with('/') {
         return None;
     }
-    let normal = resolve_dots(&decode_unreserved(bytes));
+    let slashes = if decodes { decode_slashes(bytes) } else { bytes.to_vec() };
+    let mut normal = resolve_dots(&decode_unreserved(&slashes));
+    if merges {
+        normal.dedup_by(|next, before| *next == b'/' && *before == b'/');
+    }
     let normal = String::from_utf8(normal).ok()?;
     (normal != path).then_some(normal)
+}
+
+fn decode_slashes(bytes: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        let slash = match tail {
+            [b'2', b'f' | b'F', ..] if *first == b'%' => Some(b'/'),
+            [b'5', b'c' | b'C', ..] if *first == b'%' => Some(b'\\'),
+            _ => None,
+        };
+        if slash.is_some() {
+            rest = &tail[2..];
+        }
+        decoded.push(slash.unwrap_or(*first));
+    }
+    decoded
 }
 
 fn decode_unreserved(bytes: &[u8]) -> Vec<u8> {
@@ -68,7 +104,11 @@ fn resolve_dots(path: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::normalize;
+    use super::*;
+
+    fn base(path: &str) -> Option<String> {
+        normalize(path, PathNormalization::Base)
+    }
 
     #[test]
     fn paths_take_their_base_form() {
@@ -81,22 +121,42 @@ mod tests {
             ("/../../x", "/x"),
             ("/..", "/"),
         ] {
-            assert_eq!(normalize(path).as_deref(), Some(normal), "{path}");
+            assert_eq!(base(path).as_deref(), Some(normal), "{path}");
         }
     }
 
     #[test]
     fn what_base_leaves_alone_stays() {
         for path in ["/", "/users/1", "//admin", "/x%2Fadmin", "/x%5Cadmin", "/Admin/;x", "/.well-known/x", "/a%zz%", "/a%", "/caf%C3%A9"] {
-            assert_eq!(normalize(path), None, "{path}");
+            assert_eq!(base(path), None, "{path}");
         }
     }
 
     #[test]
     fn normalising_twice_changes_nothing() {
         for path in ["/a/../b/%2e/c", "/%2e%2e//x", "/a\\..\\..", "/a//../b", "/%252e%252e/x"] {
-            let once = normalize(path).unwrap_or_else(|| path.to_owned());
-            assert_eq!(normalize(&once), None, "{path}");
+            for mode in [PathNormalization::Base, PathNormalization::MergeSlashes, PathNormalization::DecodeAndMergeSlashes] {
+                let once = normalize(path, mode).unwrap_or_else(|| path.to_owned());
+                assert_eq!(normalize(&once, mode), None, "{path} {mode:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_mode_goes_as_far_as_it_says() {
+        use PathNormalization::{Base, DecodeAndMergeSlashes, MergeSlashes, None};
+        for (path, none, base, merged, decoded) in [
+            ("/x/../admin", "/x/../admin", "/admin", "/admin", "/admin"),
+            ("//admin", "//admin", "//admin", "/admin", "/admin"),
+            ("/a//b///c//", "/a//b///c//", "/a//b///c//", "/a/b/c/", "/a/b/c/"),
+            ("/%2Fadmin", "/%2Fadmin", "/%2Fadmin", "/%2Fadmin", "/admin"),
+            ("/x/..%2Fadmin", "/x/..%2Fadmin", "/x/..%2Fadmin", "/x/..%2Fadmin", "/admin"),
+            ("/x%5c..%5Cadmin", "/x%5c..%5Cadmin", "/x%5c..%5Cadmin", "/x%5c..%5Cadmin", "/admin"),
+            ("/a%", "/a%", "/a%", "/a%", "/a%"),
+        ] {
+            for (mode, expected) in [(None, none), (Base, base), (MergeSlashes, merged), (DecodeAndMergeSlashes, decoded)] {
+                assert_eq!(normalize(path, mode).as_deref().unwrap_or(path), expected, "{path} {mode:?}");
+            }
         }
     }
 }

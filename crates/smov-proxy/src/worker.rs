@@ -14,7 +14,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use smov_model::dice::Dice;
 use smov_model::record::{Record, Row};
-use smov_model::snapshot::Snapshot;
+use smov_model::snapshot::{PathNormalization, Snapshot};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -90,6 +90,11 @@ impl Shared {
     /// Hears of every new snapshot.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
+    }
+
+    /// How paths are brought into their normal form.
+    pub(crate) fn path_normalization(&self) -> PathNormalization {
+        self.view.load().as_ref().map_or(PathNormalization::default(), |view| view.snapshot.path_normalization)
     }
 
     /// Waits for the first snapshot.

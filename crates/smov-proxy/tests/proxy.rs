@@ -5,6 +5,8 @@
 #[path = "support/mesh.rs"]
 mod support;
 
+#[path = "proxy/answers.rs"]
+mod answers;
 #[path = "proxy/balancing.rs"]
 mod balancing;
 #[path = "proxy/books.rs"]

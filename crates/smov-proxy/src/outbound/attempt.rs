@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -26,7 +26,7 @@ use crate::body::{RequestBody, Upload};
 use crate::cluster::ClusterView;
 use crate::error::ProxyError;
 use crate::exchange::Exchange;
-use crate::headers;
+use crate::headers::{self, Scope};
 use crate::limits::{self, Permit, limit};
 use crate::pool::Lease;
 use crate::snapshot::{Arm, HostView, RulePlan, View};
@@ -62,17 +62,13 @@ pub(crate) fn keeps_request(on: &RetryOn, headers: &HeaderMap) -> bool {
         || on.reset_before_request
         || on.retriable_4xx
         || !on.status_codes.is_empty()
-        || ((on.cancelled || on.unavailable) && is_grpc(headers))
-}
-
-fn is_grpc(headers: &HeaderMap) -> bool {
-    headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+        || ((on.cancelled || on.unavailable) && headers::is_grpc(headers))
 }
 
 impl Outgoing {
     /// Rewrites, header operations and what the mesh adds.
     pub(crate) fn prepare(
-        exchange: &Exchange,
+        exchange: &mut Exchange,
         host: &Arc<HostView>,
         index: usize,
         arm: &Arm,
@@ -80,8 +76,12 @@ impl Outgoing {
         upload: Option<Rc<Upload>>,
     ) -> Self {
         let policy = &host.host.rules[index].policy;
+        // Envoy's order: what the operations see is the path as it came.
+        headers::apply(&arm.operations.request, &mut parts.headers, Scope::Request(exchange, &parts.method));
         rewrite_request(host, index, exchange.trace.rule.map_or(0, |(_, entry)| entry), &mut parts);
-        headers::apply(&arm.operations.request, &mut parts.headers);
+        if arm.operations.answers_repeat {
+            exchange.extra().request_headers = parts.headers.clone();
+        }
         let per_try = policy.retry.as_ref().and_then(|retry| retry.per_try_timeout);
         if let Some(expected) = policy.timeout.into_iter().chain(per_try).min() {
             parts.headers.insert(headers::EXPECTED_TIMEOUT, HeaderValue::from(expected.as_millis() as u64));

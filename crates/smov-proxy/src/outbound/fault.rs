@@ -23,11 +23,11 @@ pub(crate) async fn fault(exchange: &mut Exchange, fault: &Fault, host: &str) ->
     }
     match fault.abort {
         Some((percent, status)) if hit(exchange, Purpose::FaultAbort, percent, host) => {
-            let status = match status {
-                AbortStatus::Http(status) => StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
-                AbortStatus::Grpc(_) => StatusCode::OK,
+            let (status, grpc) = match status {
+                AbortStatus::Http(status) => (StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE), None),
+                AbortStatus::Grpc(code) => (StatusCode::OK, Some(code)),
             };
-            Err(ProxyError::FaultAbort(status))
+            Err(ProxyError::FaultAbort { status, grpc })
         }
         Some(_) | None => Ok(()),
     }

@@ -10,10 +10,11 @@ use smov_model::record::Direction;
 use smov_model::route::Body;
 
 use super::attempt::Answer;
+use super::grpc;
 use crate::body::{Download, ResponseBody};
 use crate::error::ProxyError;
 use crate::exchange::Exchange;
-use crate::headers::{self, Operation};
+use crate::headers::{self, Operation, Scope};
 use crate::snapshot::RulePlan;
 use crate::telemetry::trace::Trace;
 
@@ -43,7 +44,7 @@ pub(crate) fn own(exchange: Exchange, status: StatusCode, location: Option<Strin
     if let Some(location) = location.and_then(|location| HeaderValue::try_from(location).ok()) {
         headers.insert(header::LOCATION, location);
     }
-    local(exchange, status, headers, Bytes::copy_from_slice(body.as_bytes()))
+    local(exchange, status, None, headers, Bytes::copy_from_slice(body.as_bytes()))
 }
 
 /// The answer to a CORS preflight: the route's own changes do not touch it.
@@ -75,11 +76,22 @@ pub(crate) fn refuse(mut exchange: Exchange, error: &ProxyError) -> Response<Res
         Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
         Cow::Owned(text) => Bytes::from(text),
     };
-    local(exchange, error.status(), headers, body)
+    let grpc = if let ProxyError::FaultAbort { grpc, .. } = error { *grpc } else { None };
+    local(exchange, error.status(), grpc, headers, body)
 }
 
-fn local(mut exchange: Exchange, status: StatusCode, mut headers: HeaderMap, body: Bytes) -> Response<ResponseBody> {
-    if !body.is_empty() {
+/// An answer of our own; gRPC requests get it in gRPC's words.
+fn local(
+    mut exchange: Exchange,
+    mut status: StatusCode,
+    grpc: Option<u8>,
+    mut headers: HeaderMap,
+    mut body: Bytes,
+) -> Response<ResponseBody> {
+    if exchange.trace.is_grpc {
+        grpc::say(&mut headers, status, grpc, &body);
+        (status, body) = (StatusCode::OK, Bytes::new());
+    } else if !body.is_empty() {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     }
     finish_head(&mut exchange, status, &mut headers);
@@ -96,7 +108,7 @@ fn local(mut exchange: Exchange, status: StatusCode, mut headers: HeaderMap, bod
 
 /// The route's own changes, then who answers: `envoy` at a sidecar, `istio-envoy` at a gateway.
 fn finish_head(exchange: &mut Exchange, status: StatusCode, headers: &mut HeaderMap) {
-    headers::apply(response_operations(&exchange.trace), headers);
+    headers::apply(response_operations(&exchange.trace), headers, Scope::Response(exchange, status));
     if let Some(origin) = exchange.extra_if_any().and_then(|extra| extra.origin.as_ref())
         && let Some(cors) = plan(&exchange.trace).and_then(|plan| plan.cors.as_ref())
     {

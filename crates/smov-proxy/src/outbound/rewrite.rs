@@ -8,6 +8,8 @@ use regex::Regex;
 use smov_model::route::{Redirect, RedirectPort, Rewrite, RouteMatch};
 use smov_model::text::StringMatch;
 
+use super::split_port;
+
 /// A rewrite with its expression and host ready.
 #[derive(Debug)]
 pub(crate) struct RewritePlan {
@@ -29,11 +31,7 @@ impl RewritePlan {
     pub(crate) fn path(&self, path: &PathAndQuery, taken: Option<&RouteMatch>) -> Option<PathAndQuery> {
         let old = path.path();
         let new: Cow<'_, str> = match (&self.uri, &self.regex) {
-            (Some(uri), _) => match taken.and_then(|entry| entry.uri.as_ref()) {
-                Some(StringMatch::Prefix(prefix)) => format!("{uri}{}", old.get(prefix.len()..).unwrap_or_default()).into(),
-                Some(StringMatch::Exact(_) | StringMatch::Regex(_)) => uri.as_str().into(),
-                None => format!("{uri}{}", old.strip_prefix('/').unwrap_or(old)).into(),
-            },
+            (Some(uri), _) => replaced(uri, old, taken).into(),
             (None, Some((regex, replacement))) => regex.replace_all(old, replacement.as_str()),
             (None, None) => return None,
         };
@@ -66,29 +64,38 @@ fn with_query(path: &str, query: Option<&str>) -> String {
     }
 }
 
-/// The `Location` of a redirect.
-pub(crate) fn location(redirect: &Redirect, authority: &str, path: &PathAndQuery) -> String {
+/// The `Location` of a redirect. `taken` is the match entry that took the request, `listener` the port that it came for.
+pub(crate) fn location(redirect: &Redirect, authority: &str, path: &PathAndQuery, taken: Option<&RouteMatch>, listener: u16) -> String {
     let scheme = redirect.scheme.as_deref().unwrap_or("http");
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (host, port.parse::<u16>().ok()),
-        _ => (authority, None),
-    };
-    let host = redirect.authority.as_deref().unwrap_or(host);
-    // A new host brings its own port, if any.
-    let port = match redirect.port {
+    let new_port = match redirect.port {
         Some(RedirectPort::Fixed(port)) => Some(port.number()),
-        Some(RedirectPort::OfScheme) => None,
-        Some(RedirectPort::OfListener) | None if redirect.authority.is_some() => None,
-        Some(RedirectPort::OfListener) | None => port,
+        Some(RedirectPort::OfListener) => Some(listener),
+        Some(RedirectPort::OfScheme) | None => None,
     };
-    let default = matches!((scheme, port), ("http", Some(80)) | ("https", Some(443)));
-    let port = port.filter(|_| !default).map(|port| format!(":{port}")).unwrap_or_default();
-    let target = match &redirect.uri {
-        Some(uri) if uri.contains('?') => uri.clone(),
-        Some(uri) => with_query(uri, path.query()),
-        None => path.as_str().to_owned(),
+    // Istio never writes the port that the scheme has anyway; then it is as if none were asked for.
+    let new_port = new_port.filter(|port| !matches!((scheme, port), ("http", 80) | ("https", 443)));
+    let host = redirect.authority.as_deref().unwrap_or_else(|| match split_port(authority) {
+        // The request's own port stays, unless another is asked for or the scheme that it is the port of goes.
+        (host, Some(port)) if new_port.is_some() || (scheme != "http" && port == "80") => host,
+        _ => authority,
+    });
+    let port = new_port.map(|port| format!(":{port}")).unwrap_or_default();
+    let target = match (&redirect.uri, &redirect.prefix_rewrite) {
+        (Some(uri), _) if uri.contains('?') => uri.clone(),
+        (Some(uri), _) => with_query(uri, path.query()),
+        (None, Some(prefix)) => with_query(&replaced(prefix, path.path(), taken), path.query()),
+        (None, None) => path.as_str().to_owned(),
     };
     format!("{scheme}://{host}{port}{target}")
+}
+
+/// The path with what the rule matched replaced: the prefix, the whole path, or without `uri` match the leading `/`.
+fn replaced(new: &str, path: &str, taken: Option<&RouteMatch>) -> String {
+    match taken.and_then(|entry| entry.uri.as_ref()) {
+        Some(StringMatch::Prefix(prefix)) => format!("{new}{}", path.get(prefix.len()..).unwrap_or_default()),
+        Some(StringMatch::Exact(_) | StringMatch::Regex(_)) => new.to_owned(),
+        None => format!("{new}{}", path.strip_prefix('/').unwrap_or(path)),
+    }
 }
 
 #[cfg(test)]
@@ -121,13 +128,28 @@ mod tests {
     }
 
     #[test]
-    fn redirects_keep_what_they_do_not_change() {
-        let redirect = Redirect { code: 301, uri: None, authority: None, scheme: None, port: None, prefix_rewrite: None };
-        let path = PathAndQuery::from_static("/a?b=1");
-        assert_eq!(location(&redirect, "shop:8081", &path), "http://shop:8081/a?b=1");
-        let https = Redirect { scheme: Some("https".into()), port: Some(RedirectPort::Fixed(443.try_into().unwrap())), ..redirect.clone() };
-        assert_eq!(location(&https, "shop:8081", &path), "https://shop/a?b=1");
-        let other = Redirect { authority: Some("other".into()), uri: Some("/x".into()), ..redirect };
-        assert_eq!(location(&other, "shop:8081", &path), "http://other/x?b=1");
+    fn redirects_are_those_of_envoy_as_istio_configures_it() {
+        let plain = Redirect { code: 301, uri: None, authority: None, scheme: None, port: None, prefix_rewrite: None };
+        let fixed = |port: u32| Some(RedirectPort::Fixed(port.try_into().unwrap()));
+        let https = Some("https".to_owned());
+        let prefix = entry(StringMatch::Prefix("/a".into()));
+        for (redirect, asked, expected) in [
+            (plain.clone(), "shop:8081", "http://shop:8081/a/b?c=1"),
+            (Redirect { scheme: https.clone(), ..plain.clone() }, "shop:8081", "https://shop:8081/a/b?c=1"),
+            (Redirect { scheme: https.clone(), ..plain.clone() }, "shop:80", "https://shop/a/b?c=1"),
+            (Redirect { scheme: https.clone(), port: fixed(8443), ..plain.clone() }, "shop:8081", "https://shop:8443/a/b?c=1"),
+            // Istio leaves the scheme's own port out, and then the request's stays.
+            (Redirect { scheme: https, port: fixed(443), ..plain.clone() }, "shop", "https://shop/a/b?c=1"),
+            (Redirect { port: fixed(80), ..plain.clone() }, "shop:8081", "http://shop:8081/a/b?c=1"),
+            (Redirect { port: Some(RedirectPort::OfScheme), ..plain.clone() }, "shop:8081", "http://shop:8081/a/b?c=1"),
+            (Redirect { port: Some(RedirectPort::OfListener), ..plain.clone() }, "shop", "http://shop:8082/a/b?c=1"),
+            (Redirect { authority: Some("other".into()), uri: Some("/x".into()), ..plain.clone() }, "shop:8081", "http://other/x?c=1"),
+            (Redirect { authority: Some("other".into()), port: fixed(99), ..plain.clone() }, "shop:8081", "http://other:99/a/b?c=1"),
+            (Redirect { uri: Some("/x?y=1".into()), ..plain.clone() }, "[::1]:8081", "http://[::1]:8081/x?y=1"),
+            (Redirect { prefix_rewrite: Some("/p2".into()), ..plain }, "shop", "http://shop/p2/b?c=1"),
+        ] {
+            let path = PathAndQuery::from_static("/a/b?c=1");
+            assert_eq!(location(&redirect, asked, &path, Some(&prefix), 8082), expected, "{redirect:?}");
+        }
     }
 }

@@ -8,6 +8,7 @@ use smov_model::flag::Flags;
 use smov_model::record::Direction;
 
 use super::trace::Trace;
+use crate::calendar::Civil;
 
 /// Appends the line of one request. Put together byte by byte: the formatting machinery would cost more than the rest of the books.
 pub(crate) fn write(log: &mut Vec<u8>, trace: &Trace) {
@@ -53,9 +54,7 @@ pub(crate) fn write(log: &mut Vec<u8>, trace: &Trace) {
     address(log, fields.downstream_local);
     log.push(b' ');
     address(log, fields.downstream_remote);
-    let rule = trace.rule.zip(trace.host.as_ref()).and_then(|((index, _), host)| host.host.rules.get(index));
-    let route = rule.map(|rule| rule.origin.name.as_str()).filter(|name| !name.is_empty()).unwrap_or("default");
-    words(log, &[" - ", route, "\n"]);
+    words(log, &[" - ", trace.route_name(), "\n"]);
 }
 
 fn words(log: &mut Vec<u8>, words: &[&str]) {
@@ -130,17 +129,7 @@ fn protocol(version: Version) -> &'static str {
 
 /// `2026-11-22T12:34:56.789Z` of microseconds since 1970.
 fn timestamp(log: &mut Vec<u8>, micros: u64) {
-    let (days, seconds) = (micros / 86_400_000_000, micros / 1_000_000 % 86_400);
-    // Days to civil date, with years that start in March so that the leap day comes last.
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    let (hour, minute, second, milli) = (seconds / 3600, seconds / 60 % 60, seconds % 60, micros / 1000 % 1000);
+    let Civil { year, month, day, hour, minute, second } = Civil::of(micros);
     padded::<4>(log, year);
     log.push(b'-');
     padded::<2>(log, month);
@@ -153,7 +142,7 @@ fn timestamp(log: &mut Vec<u8>, micros: u64) {
     log.push(b':');
     padded::<2>(log, second);
     log.push(b'.');
-    padded::<3>(log, milli);
+    padded::<3>(log, micros / 1000 % 1000);
     log.push(b'Z');
 }
 

@@ -17,6 +17,7 @@ use smov_model::snapshot::SnapshotVersion;
 use smov_model::workload::Workload;
 
 use crate::cluster::EndpointState;
+use crate::headers;
 use crate::names::{PeerId, ServiceId};
 use crate::snapshot::{Arm, HostView};
 use crate::worker::Downstream;
@@ -45,6 +46,8 @@ pub(crate) struct Trace {
     pub(crate) started: u64,
     pub(crate) request_id: HeaderValue,
     pub(crate) method: Method,
+    /// By the request's content type.
+    pub(crate) is_grpc: bool,
     pub(crate) authority: HeaderValue,
     /// Normalised.
     pub(crate) path: PathAndQuery,
@@ -150,6 +153,7 @@ impl Default for Trace {
             started: 0,
             request_id: HeaderValue::from_static(""),
             method: Method::GET,
+            is_grpc: false,
             authority: HeaderValue::from_static(""),
             path: PathAndQuery::from_static("/"),
             version: None,
@@ -187,6 +191,7 @@ impl Trace {
             started,
             request_id,
             method: parts.method.clone(),
+            is_grpc: headers::is_grpc(&parts.headers),
             authority: parts.headers.get(http::header::HOST).cloned().unwrap_or_else(|| HeaderValue::from_static("")),
             path: parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")),
             ..Self::default()
@@ -224,7 +229,13 @@ impl Trace {
         self.host = Some(host.clone());
     }
 
-    fn arm(&self) -> Option<&Arm> {
+    /// The name of the rule taken, as Istio names routes.
+    pub(crate) fn route_name(&self) -> &str {
+        let rule = self.rule.zip(self.host.as_ref()).and_then(|((index, _), host)| host.host.rules.get(index));
+        rule.map(|rule| rule.origin.name.as_str()).filter(|name| !name.is_empty()).unwrap_or("default")
+    }
+
+    pub(crate) fn arm(&self) -> Option<&Arm> {
         let (rule, _) = self.rule?;
         let arms = self.host.as_ref()?.plans.get(rule)?.arms.as_ref()?;
         arms.arms().nth(self.arm?).map(|(_, arm)| arm)
