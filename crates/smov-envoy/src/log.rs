@@ -111,6 +111,11 @@ impl Entry {
         tried.split(',').filter_map(|address| address.trim().parse().ok()).collect()
     }
 
+    /// The endpoint of the last try.
+    pub(crate) fn answerer(&self) -> Option<SocketAddr> {
+        self.upstream_host.as_deref()?.parse().ok()
+    }
+
     /// Did an upstream give the answer?
     pub(crate) fn is_from_upstream(&self) -> bool {
         self.details.as_deref() == Some("via_upstream")

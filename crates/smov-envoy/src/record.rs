@@ -94,8 +94,8 @@ impl<'a> Reading<'a> {
                 let address = || self.entry.downstream_remote.as_deref()?.parse::<SocketAddr>().ok();
                 self.snapshot.peers.values().find(is_named).or_else(|| self.snapshot.peers.get(&address()?.ip()))
             }
-            Side::Outbound | Side::Ingress => self.entry.is_from_upstream().then(|| self.endpoint(*self.entry.tried().last()?)).flatten(),
-            Side::OutboundTcp => self.endpoint(*self.entry.tried().last()?),
+            Side::Outbound | Side::Ingress => self.entry.is_from_upstream().then(|| self.endpoint(self.entry.answerer()?)).flatten(),
+            Side::OutboundTcp => self.endpoint(self.entry.answerer()?),
         }
     }
 
@@ -236,9 +236,15 @@ impl<'a> Reading<'a> {
     fn attempts(&self) -> Vec<Attempt> {
         let tried = self.entry.tried();
         let count = (self.entry.attempts as usize).max(tried.len());
+        let last = self.entry.answerer();
         let attempt = |place: usize| {
             let is_last = place + 1 == count;
-            let endpoint = tried.get(place).copied();
+            // Envoy names each endpoint once, however often it was tried.
+            let endpoint = match tried.as_slice() {
+                [only] => Some(*only),
+                _ if is_last => last.or_else(|| tried.last().copied()),
+                several => several.get(place).copied().filter(|_| several.len() == count),
+            };
             let workload = endpoint.and_then(|address| self.endpoint(address));
             let flags = self.entry.known_flags();
             let failure = self.entry.failure.clone().or_else(|| self.entry.details.clone().filter(|_| !self.entry.is_from_upstream()));

@@ -78,8 +78,14 @@ fn base(settings: &ProxyConfig, admin: SocketAddr) -> Value {
             "cluster": format!("{}.{}", pod.name, pod.namespace),
         },
         "admin": {"address": socket_address(admin), "profile_path": "/dev/null"},
+        "overload_manager": {"resource_monitors": [{
+            "name": "envoy.resource_monitors.global_downstream_max_connections",
+            "typed_config": typed(
+                "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+                json!({"max_active_downstream_connections": i32::MAX}),
+            ),
+        }]},
         "layered_runtime": {"layers": [{"name": "istio", "static_layer": {
-            "overload.global_downstream_max_connections": "2147483647",
             "re2.max_program_size.error_level": "32768",
             // `#fragment` is cut off before policies look at the path; plain Envoy would answer 400.
             "envoy.reloadable_features.http_reject_path_with_fragment": false,

@@ -56,11 +56,14 @@ fn translate_one(settings: &ProxyConfig, name: &str, cluster: &Cluster) -> Value
             }
         }
         Discovery::Dns(names) => {
-            value.insert("type".into(), json!("STRICT_DNS"));
-            value.insert("dns_lookup_family".into(), json!("V4_PREFERRED"));
-            value.insert("dns_refresh_rate".into(), json!("60s"));
-            value.insert("respect_dns_ttl".into(), json!(true));
-            value.insert("typed_dns_resolver_config".into(), system_resolver());
+            let config = json!({
+                "dns_lookup_family": "V4_PREFERRED",
+                "dns_refresh_rate": "60s",
+                "respect_dns_ttl": true,
+                "typed_dns_resolver_config": system_resolver(),
+            });
+            let config = typed("envoy.extensions.clusters.dns.v3.DnsCluster", config);
+            value.insert("cluster_type".into(), json!({"name": "envoy.clusters.dns", "typed_config": config}));
             let endpoint = |(host, port, weight): &(_, smov_model::names::Port, u32)| {
                 let host: &smov_model::names::Hostname = host;
                 json!({

@@ -14,6 +14,7 @@ pub(super) const FAULT: &str = "envoy.filters.http.fault";
 pub(super) const CORS: &str = "envoy.filters.http.cors";
 const BY_NAME: &str = "envoy.filters.http.dynamic_forward_proxy";
 const PROTECT: &str = "smov.filters.http.protect";
+const RBAC: &str = "envoy.extensions.filters.http.rbac.v3.RBAC";
 const NOTE_HEADERS: &str = "envoy.filters.http.header_to_metadata";
 
 /// Dynamic metadata with what the log wants to know of a request's headers before routes change them.
@@ -29,7 +30,7 @@ fn filter(name: &str, config: Value) -> Value {
 }
 
 /// Filters of the outbound door and of gateways: note → (by name → protect, on routes that want them) → fault → CORS → router.
-pub(super) fn client_side(settings: &ProxyConfig, snapshot: &Snapshot) -> Value {
+pub(super) fn client_side(snapshot: &Snapshot) -> Value {
     let note = |name: &String| {
         let note = |value: &str| json!({"metadata_namespace": NOTES, "key": name, "type": value});
         json!({"header": name, "on_header_present": note("STRING"), "remove": false})
@@ -44,7 +45,7 @@ pub(super) fn client_side(settings: &ProxyConfig, snapshot: &Snapshot) -> Value 
         ),
     );
     by_name["disabled"] = json!(true);
-    let mut protect = filter(PROTECT, protect(settings, snapshot));
+    let mut protect = filter(PROTECT, typed(RBAC, json!({})));
     protect["disabled"] = json!(true);
     json!([
         filter(NOTE_HEADERS, notes),
@@ -77,11 +78,11 @@ fn router() -> Value {
 }
 
 /// What a route says that goes out by name: look the name up, then keep away from what belongs to the mesh itself.
-pub(super) fn route_by_name() -> Value {
+pub(super) fn route_by_name(settings: &ProxyConfig, snapshot: &Snapshot) -> Value {
     let on = |config: Value| typed("envoy.config.route.v3.FilterConfig", json!({"config": config}));
     json!({
         BY_NAME: on(typed("envoy.extensions.filters.http.dynamic_forward_proxy.v3.PerRouteConfig", json!({}))),
-        PROTECT: on(typed("envoy.extensions.filters.http.rbac.v3.RBACPerRoute", json!({}))),
+        PROTECT: on(typed("envoy.extensions.filters.http.rbac.v3.RBACPerRoute", json!({"rbac": protect(settings, snapshot)}))),
     })
 }
 
@@ -117,7 +118,7 @@ fn protect(settings: &ProxyConfig, snapshot: &Snapshot) -> Value {
         }
     }
     let policy = json!({"permissions": [{"or_rules": {"rules": refused}}], "principals": [{"any": true}]});
-    typed("envoy.extensions.filters.http.rbac.v3.RBAC", json!({"rules": {"action": "DENY", "policies": {"of the mesh itself": policy}}}))
+    json!({"rules": {"action": "DENY", "policies": {"of the mesh itself": policy}}})
 }
 
 fn upstream(ip: &str, prefix: u8, ports: (u16, u16)) -> Value {

@@ -19,7 +19,7 @@ pub(super) fn translate(settings: &ProxyConfig, snapshot: &Snapshot) -> Vec<Valu
         let name = route::ingress_name(ingress.server_port);
         let mut manager = manager(snapshot, &format!("ingress_{name}"), Side::Ingress);
         manager.insert("rds".into(), json!({"route_config_name": name, "config_source": from_agent()}));
-        manager.insert("http_filters".into(), filters::client_side(settings, snapshot));
+        manager.insert("http_filters".into(), filters::client_side(snapshot));
         manager.insert("server_name".into(), json!("istio-envoy"));
         // Whoever calls a gateway is a stranger: its address goes to X-Forwarded-For, its x-envoy-* controls go nowhere.
         manager.insert("use_remote_address".into(), json!(true));
@@ -29,7 +29,7 @@ pub(super) fn translate(settings: &ProxyConfig, snapshot: &Snapshot) -> Vec<Valu
     } else {
         let mut manager = manager(snapshot, &format!("outbound_{OUTBOUND}"), Side::Outbound);
         manager.insert("rds".into(), json!({"route_config_name": OUTBOUND, "config_source": from_agent()}));
-        manager.insert("http_filters".into(), filters::client_side(settings, snapshot));
+        manager.insert("http_filters".into(), filters::client_side(snapshot));
         listeners.push(listener(OUTBOUND, pod(settings.ports.outbound), http(manager)));
     }
     listeners.extend(settings.inbound.iter().map(|inbound| {

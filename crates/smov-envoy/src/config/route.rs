@@ -81,7 +81,7 @@ fn outbound(settings: &ProxyConfig, snapshot: &Snapshot) -> Value {
             }
         }
     }
-    hosts.push(unknown_hosts(snapshot.unknown_hosts, fallback));
+    hosts.push(unknown_hosts(settings, snapshot, fallback));
     configuration(OUTBOUND, hosts).into()
 }
 
@@ -113,8 +113,8 @@ fn virtual_host(name: &str, domains: Vec<String>, routes: Vec<Value>) -> Option<
 }
 
 /// Hosts that nobody knows.
-fn unknown_hosts(policy: UnknownHosts, mut routes: Vec<Value>) -> Value {
-    let (name, route) = match policy {
+fn unknown_hosts(settings: &ProxyConfig, snapshot: &Snapshot, mut routes: Vec<Value>) -> Value {
+    let (name, route) = match snapshot.unknown_hosts {
         UnknownHosts::AllowAny => {
             let action = json!({"cluster": PASSTHROUGH, "timeout": "0s"});
             (
@@ -123,7 +123,7 @@ fn unknown_hosts(policy: UnknownHosts, mut routes: Vec<Value>) -> Value {
                     "name": "allow_any",
                     "match": {"prefix": "/"},
                     "route": action,
-                    "typed_per_filter_config": filters::route_by_name(),
+                    "typed_per_filter_config": filters::route_by_name(settings, snapshot),
                 }),
             )
         }
@@ -185,7 +185,7 @@ impl Routes<'_> {
         match &rule.action {
             RouteAction::Forward(split) => {
                 let by_name = |(_, arm): (_, &Destination)| self.snapshot.clusters.get(&arm.cluster).is_some_and(cluster::by_name);
-                if let (true, Value::Object(more)) = (split.arms().any(by_name), filters::route_by_name()) {
+                if let (true, Value::Object(more)) = (split.arms().any(by_name), filters::route_by_name(self.settings, self.snapshot)) {
                     filters.extend(more);
                 }
                 if let Some((_, only)) = split.arms().next().filter(|_| split.is_single()) {
