@@ -275,14 +275,23 @@ pub(crate) fn rejected(expected: &[Finding], errors: &[&Diagnostic]) -> Vec<Fail
     let mut failures = found(What::Rejected, expected, errors);
     for error in errors.iter().filter(|error| !expected.iter().any(|one| fits(one, error))) {
         let seen = format!("{}: {} [{}]", error.path, error.message, error.code);
-        failures.push(Failure { request: None, what: What::NotRejected, of: error.resource.name.clone(), expected: String::new(), seen, reason: String::new() });
+        failures.push(Failure {
+            request: None,
+            what: What::NotRejected,
+            of: error.resource.name.clone(),
+            expected: String::new(),
+            seen,
+            reason: String::new(),
+        });
     }
     failures
 }
 
 /// Every expected finding is there.
 pub(crate) fn found(what: What, expected: &[Finding], findings: &[&Diagnostic]) -> Vec<Failure> {
-    let told = || findings.iter().map(|finding| format!("{}: {} [{}]", finding.path, finding.message, finding.code)).collect::<Vec<_>>().join(" | ");
+    let told = || {
+        findings.iter().map(|finding| format!("{}: {} [{}]", finding.path, finding.message, finding.code)).collect::<Vec<_>>().join(" | ")
+    };
     let missing = expected.iter().filter(|one| !findings.iter().any(|finding| fits(one, finding)));
     let failure = |one: &Finding| {
         let seen = if findings.is_empty() { "-".to_owned() } else { told() };

@@ -9,7 +9,8 @@ pub fn render(report: &Report, sentence: impl Fn(&Failure) -> String) -> String 
     let failed = report.failed().count();
     let skipped = report.cases.iter().filter(|case| case.outcome.is_skipped()).count();
     let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
-    let counts = format!("tests=\"{}\" failures=\"{failed}\" skipped=\"{skipped}\" time=\"{:.3}\"", report.cases.len(), report.took.as_secs_f64());
+    let counts =
+        format!("tests=\"{}\" failures=\"{failed}\" skipped=\"{skipped}\" time=\"{:.3}\"", report.cases.len(), report.took.as_secs_f64());
     let _ = writeln!(text, "<testsuites {counts}>\n<testsuite name=\"smov test\" {counts}>");
     for case in &report.cases {
         write_case(&mut text, case, &sentence);
@@ -20,7 +21,8 @@ pub fn render(report: &Report, sentence: impl Fn(&Failure) -> String) -> String 
 
 fn write_case(text: &mut String, case: &CaseReport, sentence: &impl Fn(&Failure) -> String) {
     let class = format!("{}.{}", case.plane, case.file.display());
-    let head = format!("<testcase classname=\"{}\" name=\"{}\" time=\"{:.3}\"", escape(&class), escape(&case.name), case.took.as_secs_f64());
+    let head =
+        format!("<testcase classname=\"{}\" name=\"{}\" time=\"{:.3}\"", escape(&class), escape(&case.name), case.took.as_secs_f64());
     // Writing into a String cannot fail.
     let _ = match &case.outcome {
         Outcome::Passed => writeln!(text, "{head}/>"),
@@ -59,7 +61,14 @@ mod tests {
 
     #[test]
     fn a_failure_is_escaped_and_counted() {
-        let failure = Failure { request: Some(1), what: What::Body, of: String::new(), expected: "<a>".into(), seen: "\"b\" & c".into(), reason: String::new() };
+        let failure = Failure {
+            request: Some(1),
+            what: What::Body,
+            of: String::new(),
+            expected: "<a>".into(),
+            seen: "\"b\" & c".into(),
+            reason: String::new(),
+        };
         let case = CaseReport {
             file: "a.yaml".into(),
             line: 1,
@@ -69,7 +78,9 @@ mod tests {
             differences: Vec::new(),
             took: std::time::Duration::ZERO,
         };
-        let text = render(&Report { cases: vec![case], took: std::time::Duration::ZERO }, |failure| format!("{} {}", failure.expected, failure.seen));
+        let text = render(&Report { cases: vec![case], took: std::time::Duration::ZERO }, |failure| {
+            format!("{} {}", failure.expected, failure.seen)
+        });
         assert!(text.contains("failures=\"1\"") && text.contains("name=\"a &amp; b\""), "{text}");
         assert!(text.contains("message=\"&lt;a&gt; &quot;b&quot; &amp; c\""), "{text}");
     }

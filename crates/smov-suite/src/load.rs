@@ -86,7 +86,9 @@ impl Loader {
         let world = if own.is_file() { self.world(&own).unwrap_or_default() } else { above.clone() };
         let mut paths: Vec<PathBuf> = match std::fs::read_dir(folder) {
             Ok(entries) => entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect(),
-            Err(error) => return self.tell(folder, None, Both::new(format!("읽을 수 없습니다: {error}"), format!("cannot be read: {error}"))),
+            Err(error) => {
+                return self.tell(folder, None, Both::new(format!("읽을 수 없습니다: {error}"), format!("cannot be read: {error}")));
+            }
         };
         paths.sort();
         for path in paths {
@@ -124,7 +126,11 @@ impl Loader {
                 let field = error.path().to_string();
                 let line = document.locate(&field).map(|position| position.line);
                 let reason = error.into_inner().to_string();
-                self.tell(path, line, Both::new(format!("`{field}` 필드를 읽을 수 없습니다: {reason}"), format!("`{field}` cannot be read: {reason}")));
+                self.tell(
+                    path,
+                    line,
+                    Both::new(format!("`{field}` 필드를 읽을 수 없습니다: {reason}"), format!("`{field}` cannot be read: {reason}")),
+                );
                 None
             }
         }
@@ -161,7 +167,11 @@ impl Loader {
         for request in &case.requests {
             if request.get.is_none() && request.url.is_none() && request.raw.is_none() {
                 let en = format!("a request of case `{}` has no URL: write `get: http://host/path` or `url:`", case.name);
-                self.tell(path, Some(line), Both::new(format!("`{}` 케이스의 요청에 URL이 없습니다. `get: http://host/path`처럼 쓰세요", case.name), en));
+                self.tell(
+                    path,
+                    Some(line),
+                    Both::new(format!("`{}` 케이스의 요청에 URL이 없습니다. `get: http://host/path`처럼 쓰세요", case.name), en),
+                );
             }
         }
         let mut names = BTreeMap::new();

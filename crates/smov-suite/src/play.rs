@@ -84,8 +84,17 @@ async fn case(loaded: &Loaded, plane: PlaneName, ground: &Ground) -> CaseReport 
             failures => Outcome::Failed(failures),
         },
     };
-    let differences = case.requests.iter().filter_map(|request| request.differs.get(&plane)).map(|difference| difference.reason.clone()).collect();
-    CaseReport { file: loaded.file.clone(), line: loaded.line, name: case.name.clone(), plane, outcome, differences, took: started.elapsed() }
+    let differences =
+        case.requests.iter().filter_map(|request| request.differs.get(&plane)).map(|difference| difference.reason.clone()).collect();
+    CaseReport {
+        file: loaded.file.clone(),
+        line: loaded.line,
+        name: case.name.clone(),
+        plane,
+        outcome,
+        differences,
+        took: started.elapsed(),
+    }
 }
 
 fn setup(seen: impl Into<String>) -> Failure {

@@ -74,7 +74,11 @@ impl Stage {
             let ports: Vec<u16> = service.ports.iter().map(|port| port.target.unwrap_or(port.number)).collect();
             for pod in &service.pods {
                 let namespace = pod.namespace.as_deref().unwrap_or(&service.namespace);
-                pods.push(StagePod { ports: ports.clone(), service: service.name.clone(), ..stage_pod(pod, Part::Server, &service.name, namespace, ground) });
+                pods.push(StagePod {
+                    ports: ports.clone(),
+                    service: service.name.clone(),
+                    ..stage_pod(pod, Part::Server, &service.name, namespace, ground)
+                });
             }
         }
         let plain = PodCase::named(CLIENT);
@@ -103,8 +107,11 @@ impl Stage {
 
     fn found(&mut self, case: &Case, callers: &BTreeSet<&str>) -> Result<(), String> {
         let clusters: BTreeSet<String> = self.pods.iter().map(|pod| pod.cluster.clone()).collect();
-        let objects: Vec<(KubeCluster, Value)> =
-            clusters.iter().flat_map(|cluster| self.objects(case, cluster, callers)).map(|(cluster, object)| Ok((name(&cluster)?, object))).collect::<Result<_, String>>()?;
+        let objects: Vec<(KubeCluster, Value)> = clusters
+            .iter()
+            .flat_map(|cluster| self.objects(case, cluster, callers))
+            .map(|(cluster, object)| Ok((name(&cluster)?, object)))
+            .collect::<Result<_, String>>()?;
         for cluster in &clusters {
             let config = MeshConfig { unknown_hosts: self.mesh.outbound_traffic_policy, ..MeshConfig::default() };
             let mut world = World::builder(name(cluster)?).mesh(config).build();
@@ -127,7 +134,8 @@ impl Stage {
             add(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node(pod),
                 "labels": {"topology.kubernetes.io/region": pod.region, "topology.kubernetes.io/zone": pod.zone}}}));
             let has_sidecar = pod.sidecar || !matches!(pod.part, Part::Server) || callers.contains(pod.name.as_str());
-            let mut containers = vec![json!({"name": "app", "ports": pod.ports.iter().map(|port| json!({"containerPort": port})).collect::<Vec<_>>()})];
+            let mut containers =
+                vec![json!({"name": "app", "ports": pod.ports.iter().map(|port| json!({"containerPort": port})).collect::<Vec<_>>()})];
             if has_sidecar {
                 containers.push(json!({"name": "istio-proxy"}));
             }
@@ -144,12 +152,18 @@ impl Stage {
     }
 
     fn slice(&self, service: &ServiceCase, cluster: &str) -> Value {
-        let here = |pod: &&StagePod| pod.part == Part::Server && pod.service == service.name && pod.cluster == cluster && service.pods.iter().any(|own| own.name == pod.name);
+        let here = |pod: &&StagePod| {
+            pod.part == Part::Server
+                && pod.service == service.name
+                && pod.cluster == cluster
+                && service.pods.iter().any(|own| own.name == pod.name)
+        };
         let endpoint = |pod: &StagePod| {
             json!({"addresses": [pod.address], "conditions": {"ready": true},
                 "targetRef": {"kind": "Pod", "name": pod.name, "namespace": pod.namespace}})
         };
-        let ports: Vec<Value> = service.ports.iter().map(|port| json!({"name": port.name, "port": port.target.unwrap_or(port.number)})).collect();
+        let ports: Vec<Value> =
+            service.ports.iter().map(|port| json!({"name": port.name, "port": port.target.unwrap_or(port.number)})).collect();
         json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
             "metadata": {"name": service.name, "namespace": service.namespace, "labels": {"kubernetes.io/service-name": service.name}},
             "ports": ports,

@@ -40,7 +40,8 @@ fn outgoing(case: &Case, index: usize, number: u32, request: &RequestCase, stage
         let bytes = stage.fill(raw).into_bytes();
         return Ok(Outgoing { wire: Wire { to, bytes, head_only: raw.starts_with("HEAD ") }, request_id: None });
     }
-    let mut head = if through_door { format!("{method} http://{authority}{target} HTTP/1.1\r\n") } else { format!("{method} {target} HTTP/1.1\r\n") };
+    let mut head =
+        if through_door { format!("{method} http://{authority}{target} HTTP/1.1\r\n") } else { format!("{method} {target} HTTP/1.1\r\n") };
     let mut line = |name: &str, value: &str| head.push_str(&format!("{name}: {value}\r\n"));
     let names = |name: &str| request.headers.keys().any(|known| known.eq_ignore_ascii_case(name));
     if !names("host") {

@@ -214,8 +214,14 @@ impl<'de> Deserialize<'de> for Script {
         #[serde(untagged)]
         enum Form {
             Steps(Vec<StepForm>),
-            Cycle { cycle: Vec<StepForm> },
-            Whole { steps: Vec<StepForm>, #[serde(default)] cycle: bool },
+            Cycle {
+                cycle: Vec<StepForm>,
+            },
+            Whole {
+                steps: Vec<StepForm>,
+                #[serde(default)]
+                cycle: bool,
+            },
             One(StepForm),
         }
         fn all<E: serde::de::Error>(forms: Vec<StepForm>) -> Result<Script, E> {

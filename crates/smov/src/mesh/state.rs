@@ -228,7 +228,15 @@ mod tests {
     fn run_info_is_only_believed_while_the_owner_lives() {
         let folder = tempfile::tempdir().unwrap();
         let state = State::open(folder.path()).unwrap();
-        let info = RunInfo { pid: 1, page: "p".into(), operator: "o".into(), debug_sockets: vec![], store: "sqlite".into(), seed: None };
+        let info = RunInfo {
+            pid: 1,
+            page: "p".into(),
+            operator: "o".into(),
+            debug_sockets: vec![],
+            store: "sqlite".into(),
+            seed: None,
+            data_plane: "smov".into(),
+        };
         state.publish(&info).unwrap();
         assert_eq!(RunInfo::of_running(folder.path()).unwrap().page, "p");
         let copy = std::fs::read(folder.path().join("run.json")).unwrap();
