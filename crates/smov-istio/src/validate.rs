@@ -12,13 +12,17 @@ use crate::resource::{
 };
 use crate::schema::{UNKNOWN_FIELD, check, prune_as};
 
+mod connection_pool;
 mod destination_rule;
 mod gateway;
+mod headers;
 mod http_fault;
 mod http_match;
 mod http_policy;
 mod http_route;
+mod load_balancer;
 mod names;
+mod reachable;
 mod service_entry;
 mod values;
 mod virtual_service;
@@ -85,6 +89,11 @@ impl Findings {
     /// The resource's namespace.
     pub(crate) fn namespace(&self) -> &str {
         if self.resource.namespace.is_empty() { "default" } else { &self.resource.namespace }
+    }
+
+    /// The resource's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.resource.name
     }
 
     /// The webhook refuses this.

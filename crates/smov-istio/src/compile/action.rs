@@ -18,7 +18,7 @@ use crate::resource::{DestinationSpec, HttpBody, HttpRedirect};
 pub(super) fn action(services: &Services, one: &ResolvedRoute<'_>, scope: &RuleScope<'_>) -> Option<RouteAction> {
     let route = &*one.route;
     if let Some(spec) = &route.redirect {
-        return Some(RouteAction::Redirect(redirect(spec)));
+        return redirect(spec).map(RouteAction::Redirect);
     }
     if let Some(spec) = &route.direct_response {
         let body = spec.body.as_ref().map(body).unwrap_or_default();
@@ -57,19 +57,21 @@ pub(crate) fn cluster_name(
     Some(ClusterName { port, subset, host })
 }
 
-fn redirect(spec: &HttpRedirect) -> Redirect {
+/// `None` for a code that Envoy does not know.
+fn redirect(spec: &HttpRedirect) -> Option<Redirect> {
     let port = match spec.derive_port.as_deref() {
         Some("FROM_REQUEST_PORT") => Some(RedirectPort::OfListener),
         Some(_) => Some(RedirectPort::OfScheme),
         None => spec.port.and_then(|port| port.try_into().ok()).map(RedirectPort::Fixed),
     };
     let prefix_rewrite = text(&spec.prefix_rewrite);
-    Redirect {
-        code: spec.redirect_code.and_then(|code| u16::try_from(code).ok()).filter(|code| *code > 0).unwrap_or(301),
+    let code = spec.redirect_code.filter(|code| *code > 0).unwrap_or(301);
+    Some(Redirect {
+        code: u16::try_from(code).ok().filter(|code| matches!(code, 301 | 302 | 303 | 307 | 308))?,
         uri: text(&spec.uri).filter(|_| prefix_rewrite.is_none()),
         authority: text(&spec.authority),
         scheme: text(&spec.scheme),
         port,
         prefix_rewrite,
-    }
+    })
 }

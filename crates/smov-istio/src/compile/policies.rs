@@ -131,7 +131,7 @@ impl<'w> OfNamespace<'w> {
             let fits = |policy: &&Policy<'w>| {
                 policy.selector.is_some_and(|wanted| own && wanted.iter().all(|(key, value)| labels.get(key) == Some(value)))
             };
-            visible().find(fits).or_else(|| visible().filter(|policy| policy.selector.is_none()).last())
+            visible().find(fits).or_else(|| visible().rfind(|policy| policy.selector.is_none()))
         };
         let wild = || {
             let covering = self.wild.iter().filter(|(pattern, _)| pattern.covers(host.as_str()));

@@ -91,7 +91,7 @@ fn retry_on(text: &str) -> RetryOn {
 
 fn fault(spec: &HttpFaultInjection) -> Option<Fault> {
     let share = |percentage: Option<PercentSpec>, whole: Option<i64>| {
-        let percent = percentage.map(|percentage| percentage.value).or(whole.map(|whole| whole as f64)).unwrap_or(0.0);
+        let percent = percentage.map(|percentage| percentage.value).or(whole.map(|whole| whole.clamp(0, 100) as f64)).unwrap_or(0.0);
         Percent::new(percent).filter(|percent| percent.millionths() > 0)
     };
     let delay = spec.delay.as_ref().and_then(|delay| {

@@ -95,6 +95,8 @@ pub struct LoadBalancerSettings {
     pub consistent_hash: Option<ConsistentHash>,
     /// Localities.
     pub locality_lb_setting: Option<LocalityLbSetting>,
+    /// Zones; kept as written, not executed.
+    pub zone_aware_lb_setting: Option<Value>,
     /// Slow start; kept as written, not executed.
     pub warmup: Option<Value>,
 }
@@ -129,6 +131,18 @@ pub struct HttpCookie {
     pub path: Option<String>,
     /// How long it lives; absent = the proxy never issues it.
     pub ttl: Option<String>,
+    /// More of the cookie that is issued; kept as written, not executed.
+    pub attributes: Vec<CookieAttribute>,
+}
+
+/// One entry of `attributes:`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct CookieAttribute {
+    /// `SameSite`, …
+    pub name: String,
+    /// Its value.
+    pub value: String,
 }
 
 /// `ringHash:`.
@@ -268,6 +282,8 @@ pub struct ClientTlsSettings {
     pub private_key: Option<String>,
     /// File.
     pub ca_certificates: Option<String>,
+    /// File.
+    pub ca_crl: Option<String>,
     /// Secret.
     pub credential_name: Option<String>,
     /// Names that the server may have.

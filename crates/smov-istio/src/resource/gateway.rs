@@ -64,4 +64,16 @@ pub struct ServerTlsSettings {
     pub credential_name: Option<String>,
     /// Secrets.
     pub credential_names: Vec<String>,
+    /// Files, several pairs.
+    pub tls_certificates: Vec<TlsCertificate>,
+}
+
+/// One entry of `tlsCertificates:`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TlsCertificate {
+    /// File.
+    pub server_certificate: Option<String>,
+    /// File.
+    pub private_key: Option<String>,
 }

@@ -17,19 +17,19 @@ pub(super) fn check(fault: &HttpFaultInjection, path: &str, findings: &mut Findi
     if let Some(delay) = &fault.delay {
         let path = format!("{path}.delay");
         check_percentage(delay.percentage, &format!("{path}.percentage"), findings);
-        if let Some(percent) = delay.percent.filter(|percent| !(0..=100).contains(percent)) {
-            let message = format!("percent {percent} is not in range 0..100");
-            findings.error("invalid-percentage", &format!("{path}.percent"), message, format!("{percent}은(는) 0~100이어야 합니다"));
+        if let Some(text) = &delay.exponential_delay {
+            let at = format!("{path}.exponentialDelay");
+            check_duration(Some(text), &at, findings);
+            let korean = "exponentialDelay는 Istio가 지원하지 않습니다";
+            findings.error("invalid-fault", &at, "exponentialDelay not supported yet", korean);
         }
-        match (&delay.fixed_delay, &delay.exponential_delay) {
-            (_, Some(_)) => findings.error(
-                "invalid-fault",
-                &format!("{path}.exponentialDelay"),
-                "exponentialDelay not supported yet",
-                "exponentialDelay는 Istio가 지원하지 않습니다",
-            ),
-            (None, None) => findings.error("invalid-fault", &path, "delay: fixedDelay is required", "fixedDelay가 있어야 합니다"),
-            (Some(text), None) => check_duration(Some(text), &format!("{path}.fixedDelay"), findings),
+        match &delay.fixed_delay {
+            Some(text) => check_duration(Some(text), &format!("{path}.fixedDelay"), findings),
+            None if delay.exponential_delay.is_none() => {
+                let message = "delay configured, but fixedDelay not set: no request is delayed";
+                findings.warning("delay-without-length", &path, message, "fixedDelay가 없어 지연되는 요청이 없습니다");
+            }
+            None => {}
         }
         if delay.percentage.is_none() && delay.percent.is_none() {
             no_percentage(&path, findings);
@@ -51,11 +51,18 @@ pub(super) fn check(fault: &HttpFaultInjection, path: &str, findings: &mut Findi
             findings.error("invalid-fault", &format!("{path}.httpStatus"), message, format!("상태 코드 {status}은(는) 200~599여야 합니다"));
         }
         if let Some(status) = abort.grpc_status.as_deref().filter(|status| grpc_status(status).is_none()) {
-            let message = format!("gRPC status {status:?} is not supported");
+            let message = format!(
+                "gRPC status {status:?} is not supported. See https://github.com/grpc/grpc/blob/master/doc/statuscodes.md for a list of supported codes, for example 'NOT_FOUND'"
+            );
             findings.error("invalid-fault", &format!("{path}.grpcStatus"), message, format!("gRPC 상태 `{status}`을(를) 모릅니다"));
         }
         if abort.http_status.is_none() && abort.grpc_status.is_none() && abort.http2_error.is_none() {
-            findings.warning("abort-without-type", &path, "abort fault error type not specified", "abort의 종류(httpStatus 등)가 없습니다");
+            findings.warning(
+                "abort-without-type",
+                &path,
+                "abort configured, but error type not set",
+                "abort의 종류(httpStatus 등)가 없습니다",
+            );
         }
         if abort.percentage.is_none() {
             no_percentage(&path, findings);

@@ -1,12 +1,15 @@
 //! The webhook on how a rule treats requests: timeout, retries, fault, mirror, rewrite, redirect, answer, headers, CORS.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use super::http_match::is_token;
 use super::http_route::check_destination;
+use super::names::check_port;
 use super::values::{check_duration, check_regex};
-use super::{Findings, http_fault};
+use super::{Findings, headers, http_fault};
 use crate::duration::parse_duration;
-use crate::resource::{CorsPolicy, HeaderOperationsSpec, Headers, HttpDirectResponse, HttpRedirect, HttpRetry, HttpRewrite, HttpRoute};
-use crate::schema::join;
+use crate::resource::{CorsPolicy, HttpDirectResponse, HttpRedirect, HttpRetry, HttpRewrite, HttpRoute, PercentSpec};
 
 pub(super) fn check(route: &HttpRoute, path: &str, findings: &mut Findings) {
     check_duration(route.timeout.as_deref(), &format!("{path}.timeout"), findings);
@@ -29,7 +32,7 @@ pub(super) fn check(route: &HttpRoute, path: &str, findings: &mut Findings) {
     if let Some(cors) = &route.cors_policy {
         check_cors(cors, &format!("{path}.corsPolicy"), findings);
     }
-    check_headers(route.headers.as_ref(), &format!("{path}.headers"), findings);
+    headers::check(route.headers.as_ref(), &format!("{path}.headers"), findings);
     check_authority(route, path, findings);
 }
 
@@ -52,13 +55,18 @@ const RETRY_ON: [&str; 16] = [
     "unavailable",
 ];
 
+/// Does HTTP have a name for this status?
+fn has_name(code: u16) -> bool {
+    matches!(code, 100..=103 | 200..=208 | 226 | 300..=305 | 307 | 308 | 400..=418 | 421..=426 | 428 | 429 | 431 | 451 | 500..=508 | 510 | 511)
+}
+
 fn check_retries(retries: &HttpRetry, path: &str, findings: &mut Findings) {
     if retries.attempts < 0 {
         findings.error("invalid-retries", &format!("{path}.attempts"), "attempts cannot be negative", "attempts는 0보다 작을 수 없습니다");
     }
     let more = retries.retry_on.as_deref().is_some_and(|text| !text.is_empty())
         || retries.per_try_timeout.is_some()
-        || retries.retry_remote_localities == Some(true);
+        || retries.retry_remote_localities.is_some();
     if retries.attempts == 0 && more {
         let message = "http retry policy configured when attempts are set to 0 (disabled)";
         findings.error("invalid-retries", path, message, "attempts가 0(끔)인데 다른 재시도 설정이 있습니다");
@@ -67,7 +75,7 @@ fn check_retries(retries: &HttpRetry, path: &str, findings: &mut Findings) {
     check_duration(retries.per_try_timeout.as_deref(), &format!("{path}.perTryTimeout"), findings);
     check_duration(retries.backoff.as_deref(), &format!("{path}.backoff"), findings);
     for word in retries.retry_on.as_deref().filter(|text| !text.is_empty()).into_iter().flat_map(|text| text.split(',')) {
-        let is_code = word.parse::<u16>().is_ok_and(|code| (100..600).contains(&code));
+        let is_code = word.parse().is_ok_and(has_name);
         if is_code || RETRY_ON.contains(&word) {
             continue;
         }
@@ -96,22 +104,23 @@ fn check_mirror(route: &HttpRoute, path: &str, findings: &mut Findings) {
             "mirrorPercent는 폐기되었습니다. mirrorPercentage를 쓰세요",
         );
         if percent > 100 {
-            findings.error("invalid-percentage", &at, "mirror_percent must have a max value of 100", "100을 넘을 수 없습니다");
+            let message = format!("mirror_percent must have a max value of 100 (it has {percent})");
+            findings.error("invalid-percentage", &at, message, "100을 넘을 수 없습니다");
         }
     }
-    let check_share = |share: Option<crate::resource::PercentSpec>, at: &str, findings: &mut Findings| {
-        if share.is_some_and(|share| !(0.0..=100.0).contains(&share.value)) {
-            findings.error("invalid-percentage", at, "mirror percentage must be in range 0..100", "0~100이어야 합니다");
-        }
+    let check_share = |share: Option<PercentSpec>, what: &str, at: &str, findings: &mut Findings| {
+        let Some(PercentSpec { value }) = share.filter(|share| !(0.0..=100.0).contains(&share.value)) else { return };
+        let bound = if value > 100.0 { "max value of 100" } else { "min value of 0" };
+        findings.error("invalid-percentage", at, format!("{what} must have a {bound} (it has {value:.6})"), "0~100이어야 합니다");
     };
-    check_share(route.mirror_percentage, &format!("{path}.mirrorPercentage.value"), findings);
+    check_share(route.mirror_percentage, "mirror_percentage", &format!("{path}.mirrorPercentage.value"), findings);
     for (index, mirror) in route.mirrors.iter().enumerate() {
         let at = format!("{path}.mirrors[{index}]");
         match &mirror.destination {
-            None => findings.error("no-destination", &at, "destination is required", "destination이 있어야 합니다"),
+            None => findings.error("no-destination", &at, "destination is required for mirrors", "destination이 있어야 합니다"),
             Some(destination) => check_destination(destination, &format!("{at}.destination"), findings),
         }
-        check_share(mirror.percentage, &format!("{at}.percentage.value"), findings);
+        check_share(mirror.percentage, "mirror percentage", &format!("{at}.percentage.value"), findings);
     }
 }
 
@@ -122,7 +131,7 @@ fn check_rewrite(rewrite: &HttpRewrite, path: &str, findings: &mut Findings) {
         findings.error(
             "invalid-rewrite",
             path,
-            "rewrite must specify at least one of uri, authority, uriRegexRewrite",
+            "rewrite must specify at least one of URI, UriRegexRewrite, or authority. Only one of URI or UriRegexRewrite may be specified",
             "uri, authority, uriRegexRewrite 가운데 하나가 있어야 합니다",
         );
     }
@@ -132,7 +141,7 @@ fn check_rewrite(rewrite: &HttpRewrite, path: &str, findings: &mut Findings) {
         findings.error(
             "invalid-rewrite",
             &at,
-            "rewrite may only contain one of uri or uriRegexRewrite",
+            "rewrite may only contain one of URI or UriRegexRewrite",
             "uri와 uriRegexRewrite는 함께 쓸 수 없습니다",
         );
     }
@@ -140,71 +149,52 @@ fn check_rewrite(rewrite: &HttpRewrite, path: &str, findings: &mut Findings) {
         findings.error(
             "invalid-rewrite",
             &at,
-            "uriRegexRewrite requires both match and rewrite fields to be set",
+            "UriRegexRewrite requires both Rewrite and Match fields to be specified",
             "match와 rewrite가 모두 있어야 합니다",
         );
     } else {
-        check_regex(regex.pattern.as_deref().unwrap_or_default(), &format!("{at}.match"), "uriRegexRewrite", findings);
+        check_regex(regex.pattern.as_deref().unwrap_or_default(), &format!("{at}.match"), "HTTPRewrite.UriRegexRewrite.Match", findings);
     }
 }
 
 fn check_redirect(redirect: &HttpRedirect, route: &HttpRoute, path: &str, findings: &mut Findings) {
     let set = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
-    let code = redirect.redirect_code.unwrap_or_default();
-    if !set(&redirect.uri)
-        && !set(&redirect.prefix_rewrite)
-        && !set(&redirect.authority)
-        && !set(&redirect.scheme)
-        && redirect.port.is_none()
-        && redirect.derive_port.is_none()
-        && code == 0
-    {
-        findings.error(
-            "invalid-redirect",
-            path,
-            "redirect must specify uri, authority, scheme, or redirect_code",
-            "redirect가 비어 있습니다",
-        );
-    }
     if set(&redirect.uri) && set(&redirect.prefix_rewrite) {
-        findings.error(
-            "invalid-redirect",
-            path,
-            "redirect cannot contain both uri and prefixRewrite",
-            "uri와 prefixRewrite는 함께 쓸 수 없습니다",
-        );
+        let message = "redirect may only specify one of uri or prefix_rewrite";
+        findings.error("invalid-redirect", path, message, "uri와 prefixRewrite는 함께 쓸 수 없습니다");
     }
     let not_prefix = route.matches.iter().any(|entry| entry.uri.as_ref().is_some_and(|uri| uri.prefix.is_none()));
     if set(&redirect.prefix_rewrite) && not_prefix {
-        findings.error(
-            "invalid-redirect",
-            &format!("{path}.prefixRewrite"),
-            "prefixRewrite needs a prefix match",
-            "prefixRewrite에는 prefix 조건이 필요합니다",
-        );
+        let message = "redirect prefix_rewrite requires all URI matches to use prefix match type";
+        findings.error("invalid-redirect", &format!("{path}.prefixRewrite"), message, "prefixRewrite에는 prefix 조건이 필요합니다");
     }
-    if code != 0 && !(300..400).contains(&code) {
-        findings.error(
-            "invalid-redirect",
-            &format!("{path}.redirectCode"),
-            format!("redirect_code {code} must be 3xx"),
-            format!("{code}은(는) 3xx여야 합니다"),
-        );
-    } else if code != 0 && !matches!(code, 301 | 302 | 303 | 307 | 308) {
-        findings.error(
-            "invalid-redirect",
-            &format!("{path}.redirectCode"),
-            format!("redirect code {code} is not supported: use 301, 302, 303, 307 or 308"),
-            "301, 302, 303, 307, 308만 쓸 수 있습니다",
-        );
+    let texts = [&redirect.uri, &redirect.prefix_rewrite, &redirect.authority, &redirect.scheme];
+    if !texts.into_iter().any(set) && redirect.port.is_none() && redirect.derive_port.is_none() {
+        let message = "redirect must specify URI, authority, scheme, or port";
+        findings.error("invalid-redirect", path, message, "redirect에는 uri, authority, scheme, port 가운데 하나가 있어야 합니다");
+    }
+    if redirect.port.is_some() && redirect.derive_port.is_some() {
+        let message = "at most one of [port derivePort] should be set";
+        findings.error("two-settings", path, message, "port와 derivePort는 함께 쓸 수 없습니다");
+    }
+    let at = format!("{path}.redirectCode");
+    match redirect.redirect_code.unwrap_or_default() {
+        0 | 301 | 302 | 303 | 307 | 308 => {}
+        code @ 300..400 => {
+            let message = format!("redirect code {code} is not executed: Envoy knows 301, 302, 303, 307 and 308, and the rule is not used");
+            findings.warning("invalid-redirect", &at, message, "301, 302, 303, 307, 308만 동작합니다. 이 규칙은 쓰이지 않습니다");
+        }
+        code => {
+            let message = format!("{code} is not a valid redirect code, must be 3xx");
+            findings.error("invalid-redirect", &at, message, format!("{code}은(는) 3xx여야 합니다"));
+        }
     }
     if redirect.scheme.as_deref().is_some_and(|scheme| !matches!(scheme, "" | "http" | "https")) {
-        findings.error(
-            "invalid-redirect",
-            &format!("{path}.scheme"),
-            "invalid redirect scheme, must be \"http\" or \"https\"",
-            "scheme은 http나 https여야 합니다",
-        );
+        let message = "invalid redirect scheme, must be \"http\" or \"https\"";
+        findings.error("invalid-redirect", &format!("{path}.scheme"), message, "scheme은 http나 https여야 합니다");
+    }
+    if let Some(port) = redirect.port.filter(|port| *port > 0) {
+        check_port(port, &format!("{path}.port"), findings);
     }
 }
 
@@ -219,18 +209,28 @@ fn check_direct_response(response: &HttpDirectResponse, path: &str, findings: &m
         );
     }
     let Some(body) = &response.body else { return };
-    let length = body.string.as_ref().or(body.bytes.as_ref()).map_or(0, String::len);
+    let bytes = body.bytes.as_deref().map(|text| STANDARD.decode(text));
+    if let Some(Err(error)) = &bytes {
+        let message = format!("Invalid value: must be base64: {error}");
+        findings.error("invalid-response", &format!("{path}.body.bytes"), message, "bytes는 base64여야 합니다");
+    }
+    let length = body.string.as_ref().map(String::len).or(bytes.and_then(Result::ok).map(|bytes| bytes.len())).unwrap_or_default();
     let at = format!("{path}.body");
     if body.string.is_some() && body.bytes.is_some() {
         findings.error("invalid-response", &at, "body can only have one of string and bytes", "string과 bytes는 함께 쓸 수 없습니다");
     }
     if length > 1 << 20 {
-        findings.error("invalid-response", &at, "response body size exceeds 1MB", "본문이 1 MB를 넘습니다");
+        findings.error(
+            "invalid-response",
+            &at,
+            "large direct_responses may impact control plane performance, must be less than 1MB",
+            "본문이 1 MB를 넘습니다",
+        );
     } else if length > 100 << 10 {
         findings.warning(
             "large-body",
             &at,
-            "large body: it may increase the memory of the proxies",
+            "large direct_responses may impact control plane performance",
             "본문이 큽니다. 프록시 메모리를 많이 씁니다",
         );
     }
@@ -247,14 +247,22 @@ fn check_cors(cors: &CorsPolicy, path: &str, findings: &mut Findings) {
         );
     }
     for (index, origin) in cors.allow_origins.iter().enumerate() {
-        let empty = [&origin.exact, &origin.prefix, &origin.regex].into_iter().flatten().next().is_none_or(String::is_empty);
-        if empty {
-            findings.error(
-                "invalid-cors",
-                &format!("{path}.allowOrigins[{index}]"),
-                "invalid origin: it must not be empty",
-                "origin이 비어 있습니다",
-            );
+        let at = format!("{path}.allowOrigins[{index}]");
+        if [&origin.exact, &origin.prefix, &origin.regex].into_iter().flatten().next().is_none_or(String::is_empty) {
+            let message = "'' is not a valid match type for CORS allow origins";
+            findings.error("invalid-cors", &at, message, "origin이 비어 있습니다");
+        } else if let Some(regex) = &origin.regex {
+            check_regex(regex, &format!("{at}.regex"), "corsPolicy.allowOrigins", findings);
+        }
+    }
+    for (field, names) in [("allowHeaders", &cors.allow_headers), ("exposeHeaders", &cors.expose_headers)] {
+        for (index, name) in names.iter().enumerate().filter(|(_, name)| *name != "*" && !is_token(name)) {
+            let message = if name.is_empty() {
+                "header name cannot be empty".to_owned()
+            } else {
+                format!("header name {name} is not a valid header name")
+            };
+            findings.error("invalid-cors", &format!("{path}.{field}[{index}]"), message, format!("`{name}`은(는) 헤더 이름이 아닙니다"));
         }
     }
     if let Some(age) = &cors.max_age {
@@ -268,74 +276,14 @@ fn check_cors(cors: &CorsPolicy, path: &str, findings: &mut Findings) {
 
 /// Host may be set once: by rewrite or by one header operation.
 fn check_authority(route: &HttpRoute, path: &str, findings: &mut Findings) {
-    let is_host = |name: &String| name.eq_ignore_ascii_case("host") || name.eq_ignore_ascii_case(":authority");
+    let is_host = |name: &str| name.eq_ignore_ascii_case("host") || name.eq_ignore_ascii_case(":authority");
     let operations = route.headers.as_ref().and_then(|headers| headers.request.as_ref());
-    let by_header = operations.map_or(0, |change| change.set.keys().chain(change.add.keys()).filter(|name| is_host(name)).count());
-    let by_rewrite =
-        usize::from(route.rewrite.as_ref().is_some_and(|rewrite| rewrite.authority.as_deref().is_some_and(|text| !text.is_empty())));
-    if by_header + by_rewrite > 1 {
-        findings.error(
-            "two-authorities",
-            path,
-            "authority is set more than once (rewrite and header operations)",
-            "Host를 두 번 바꾸고 있습니다",
-        );
+    let changes = operations.into_iter().flat_map(|change| change.set.iter().chain(&change.add));
+    let by_header = changes.filter(|(name, _)| is_host(name)).map(|(_, value)| value);
+    let by_rewrite = route.rewrite.as_ref().and_then(|rewrite| rewrite.authority.as_ref()).filter(|text| !text.is_empty());
+    let mut hosts = by_rewrite.into_iter().chain(by_header);
+    if let (Some(first), Some(second)) = (hosts.next(), hosts.next()) {
+        let message = format!("authority header cannot be set multiple times: have {first:?}, attempting to set {second:?}");
+        findings.error("two-authorities", path, message, "Host를 두 번 바꾸고 있습니다");
     }
-}
-
-pub(super) fn check_headers(headers: Option<&Headers>, path: &str, findings: &mut Findings) {
-    let Some(headers) = headers else { return };
-    for (direction, change) in [("request", &headers.request), ("response", &headers.response)] {
-        if let Some(change) = change {
-            check_header_change(change, &format!("{path}.{direction}"), direction == "request", findings);
-        }
-    }
-}
-
-fn check_header_change(change: &HeaderOperationsSpec, path: &str, host_allowed: bool, findings: &mut Findings) {
-    for (operation, pairs) in [("set", &change.set), ("add", &change.add)] {
-        for (name, value) in pairs {
-            let at = join(&format!("{path}.{operation}"), name);
-            let lower = name.to_ascii_lowercase();
-            let is_host = matches!(lower.as_str(), "host" | ":authority");
-            if is_host && !host_allowed || !is_host && !is_token(name) {
-                findings.error(
-                    "invalid-header",
-                    &at,
-                    format!("header name {name:?} cannot be changed here"),
-                    format!("헤더 `{name}`은(는) 여기서 바꿀 수 없습니다"),
-                );
-            }
-            if has_bad_formatter(value) {
-                findings.error(
-                    "invalid-header",
-                    &at,
-                    format!("header value configuration {value:?} is invalid: unbalanced % (write %% for a percent sign)"),
-                    "값의 %가 짝이 맞지 않습니다. % 자체는 %%로 쓰세요",
-                );
-            } else if value.contains('%') {
-                findings.warning(
-                    "not-executed",
-                    &at,
-                    "Envoy formatters (%...%) are not executed here yet: the value is sent as written",
-                    "%…% 형식은 아직 실행하지 않고 그대로 보냅니다",
-                );
-            }
-        }
-    }
-    for (index, name) in change.remove.iter().enumerate() {
-        if name.eq_ignore_ascii_case("host") || !is_token(name) {
-            findings.error(
-                "invalid-header",
-                &format!("{path}.remove[{index}]"),
-                format!("header name {name:?} cannot be removed"),
-                format!("헤더 `{name}`은(는) 지울 수 없습니다"),
-            );
-        }
-    }
-}
-
-/// `%` must be doubled or enclose a command.
-fn has_bad_formatter(value: &str) -> bool {
-    value.matches('%').count() % 2 == 1
 }

@@ -45,7 +45,8 @@ fn virtual_services_as_a_whole() {
             (&format!("{{hosts: [\"*\"], gateways: [g, mesh], {ok}}}"), &["E wildcard-on-mesh hosts[0]"]),
             (&format!("{{hosts: [a, a], {ok}}}"), &["E duplicate-host hosts[1]"]),
             (&format!("{{hosts: [\"*.a.b\", \"*.b\"], {ok}}}"), &["E duplicate-host hosts[1]"]),
-            (&format!("{{hosts: [\"*.a.b\", c.a.b], {ok}}}"), &[]),
+            (&format!("{{hosts: [\"*.a.b\", c.a.b], {ok}}}"), &["E duplicate-host hosts[1]"]),
+            (&format!("{{hosts: [\"*.a.b\", a.b], {ok}}}"), &[]),
             (&format!("{{hosts: [a_b], {ok}}}"), &["E invalid-host hosts[0]"]),
             (&format!("{{hosts: [theater.DOMAIN_PLACEHOLDER], {ok}}}"), &["E invalid-host hosts[0]"]),
             (&format!("{{hosts: [a.123], {ok}}}"), &["E invalid-host hosts[0]"]),
@@ -53,7 +54,7 @@ fn virtual_services_as_a_whole() {
             (&format!("{{hosts: [a], gateways: [g.n.svc.cluster.local], {ok}}}"), &["W legacy-gateway gateways[0]"]),
             (&format!("{{hosts: [a], exportTo: [., .], {ok}}}"), &["E export-to exportTo[1]"]),
             (&format!("{{hosts: [a], exportTo: [ns1, \"*\"], {ok}}}"), &["E export-to exportTo"]),
-            (&format!("{{gateways: [g], {ok}}}"), &["E no-hosts hosts"]),
+            (&format!("{{gateways: [g], {ok}}}"), &["E no-hosts gateways"]),
             ("{hosts: [a], tcp: [{route: []}]}", &["E no-route tcp[0].route"]),
             ("{hosts: [a], tls: [{route: [{destination: {host: a}}]}]}", &["E no-match tls[0]", "W not-executed tls"]),
         ],
@@ -82,7 +83,8 @@ fn weights_and_destinations() {
         rule("{route: [{destination: {host: a, port: {number: 70000}}}]}"),
         ["E invalid-port http[0].route[0].destination.port.number"]
     );
-    assert_eq!(rule("{route: [{destination: {host: \"*.a\"}}]}"), ["E invalid-host http[0].route[0].destination.host"]);
+    assert_eq!(rule("{route: [{destination: {host: \"*.a\"}}]}"), [""; 0]);
+    assert_eq!(rule("{route: [{destination: {host: \"*\"}}]}"), ["E invalid-host http[0].route[0].destination.host"]);
 }
 
 /// A rule that forwards, with more.
@@ -96,7 +98,8 @@ fn matches() {
     assert_eq!(forwarding("match: [{uri: {prefix: \"\"}}]"), [""; 0]);
     assert_eq!(forwarding("match: [{headers: {x: {prefix: \"\"}}}]"), ["E empty-prefix http[0].match[0].headers.x.prefix"]);
     assert_eq!(forwarding("match: [{headers: {\"a b\": {}}}]"), ["E invalid-header http[0].match[0].headers.a b"]);
-    assert_eq!(forwarding("match: [{headers: {x: {regex: \"*\"}}}]"), [""; 0]);
+    assert_eq!(forwarding("match: [{headers: {x: {regex: \"*\"}}}]"), ["E invalid-regex http[0].match[0].headers.x.regex"]);
+    assert_eq!(forwarding("match: [{withoutHeaders: {x: {regex: \"*\"}}}]"), [""; 0]);
     assert_eq!(forwarding("match: [{uri: {exact: /a, prefix: /b}}]"), ["E two-conditions http[0].match[0].uri"]);
 }
 
@@ -121,7 +124,7 @@ fn timeouts_retries_and_faults() {
         forwarding("fault: {delay: {fixedDelay: 1s, percentage: {value: 0.00001}}}"),
         ["E invalid-percentage http[0].fault.delay.percentage.value"]
     );
-    assert_eq!(forwarding("fault: {delay: {percentage: {value: 1}}}"), ["E invalid-fault http[0].fault.delay"]);
+    assert_eq!(forwarding("fault: {delay: {percentage: {value: 1}}}"), ["W delay-without-length http[0].fault.delay"]);
     assert_eq!(forwarding("fault: {abort: {percentage: {value: 1}}}"), ["W abort-without-type http[0].fault.abort"]);
 }
 
@@ -185,7 +188,10 @@ fn destination_rules() {
                 "{host: a, trafficPolicy: {portLevelSettings: [{loadBalancer: {simple: RANDOM}}]}}",
                 &["E invalid-port trafficPolicy.portLevelSettings[0]"],
             ),
-            ("{host: a, trafficPolicy: {tls: {mode: MUTUAL}}}", &["E invalid-tls trafficPolicy.tls", "W not-executed trafficPolicy.tls"]),
+            (
+                "{host: a, trafficPolicy: {tls: {mode: MUTUAL}}}",
+                &["E invalid-tls trafficPolicy.tls", "E invalid-tls trafficPolicy.tls", "W not-executed trafficPolicy.tls"],
+            ),
         ],
     );
 }
@@ -198,21 +204,26 @@ fn gateways() {
             ("{servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: [\"*\"]}]}", &[]),
             ("{selector: {a: b}}", &["E no-servers servers"]),
             ("{servers: [{port: {number: 80, name: http, protocol: HTTP}}]}", &["E no-hosts servers[0].hosts"]),
-            ("{servers: [{hosts: [a]}]}", &["E invalid-port servers[0].port"]),
-            ("{servers: [{port: {number: 80, name: x, protocol: HTTQ}, hosts: [a]}]}", &["E invalid-port servers[0].port.protocol"]),
+            ("{servers: [{hosts: [a.b]}]}", &["E invalid-port servers[0].port"]),
+            ("{servers: [{port: {number: 80, name: x, protocol: HTTQ}, hosts: [a.b]}]}", &["E invalid-port servers[0].port.protocol"]),
             (
-                "{servers: [{port: {number: 0, protocol: HTTP}, hosts: [a]}]}",
+                "{servers: [{port: {number: 0, protocol: HTTP}, hosts: [a.b]}]}",
                 &["E invalid-port servers[0].port.number", "E invalid-port servers[0].port.name"],
             ),
             (
-                "{servers: [{port: {number: 443, name: x, protocol: HTTPS}, hosts: [a]}]}",
+                "{servers: [{port: {number: 443, name: x, protocol: HTTPS}, hosts: [a.b]}]}",
                 &["E invalid-tls servers[0]", "W not-executed servers[0].port.protocol"],
             ),
             (
-                "{servers: [{port: {number: 80, name: x, protocol: HTTP}, hosts: [a], tls: {mode: SIMPLE}}]}",
-                &["E invalid-tls servers[0].tls", "W not-executed servers[0].tls.mode"],
+                "{servers: [{port: {number: 80, name: x, protocol: HTTP}, hosts: [a.b], tls: {mode: SIMPLE}}]}",
+                &[
+                    "E invalid-tls servers[0].tls",
+                    "E invalid-tls servers[0].tls",
+                    "E invalid-tls servers[0].tls",
+                    "W not-executed servers[0].tls.mode",
+                ],
             ),
-            ("{servers: [{port: {number: 80, name: x, protocol: HTTP}, hosts: [a], tls: {httpsRedirect: true}}]}", &[]),
+            ("{servers: [{port: {number: 80, name: x, protocol: HTTP}, hosts: [a.b], tls: {httpsRedirect: true}}]}", &[]),
         ],
     );
 }

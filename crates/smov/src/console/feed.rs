@@ -77,7 +77,9 @@ pub(crate) async fn run(live: Live, watched: Vec<Watched>, shutdown: Cancellatio
     let root: Namespace = "istio-system".parse().expect("a DNS label");
     let (sender, mut events) = mpsc::channel::<SourceEvent>(QUEUE);
     let mut tasks = JoinSet::new();
-    let kinds = || WatchedKind::ALL.into_iter().map(SourceKind::Mesh).chain([SourceKind::Deployment]);
+    // MeshConfig steers the proxies, not what the page shows, and the console need not be allowed to read it.
+    let shown = || WatchedKind::ALL.into_iter().filter(|kind| !kind.is_of_root_namespace());
+    let kinds = move || shown().map(SourceKind::Mesh).chain([SourceKind::Deployment]);
     for cluster in &watched {
         for kind in kinds() {
             let id = SourceId { cluster: cluster.name.clone(), kind };

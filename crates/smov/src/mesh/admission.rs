@@ -33,7 +33,8 @@ impl Admission for MeshAdmission {
                 errors.join("; ")
             )));
         }
-        Ok(findings.iter().filter(|finding| finding.severity == Severity::Warning).map(sentence).collect())
+        // Istio's webhook warns of ineffective matches too, which its analyzer calls information.
+        Ok(findings.iter().filter(|finding| finding.severity != Severity::Error).map(sentence).collect())
     }
 
     fn unknown_fields(&self, kind: &Kind, object: &Value) -> Vec<String> {
