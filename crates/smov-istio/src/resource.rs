@@ -81,11 +81,32 @@ pub enum IstioKind {
     ServiceEntry,
     /// `networking.istio.io` WorkloadEntry.
     WorkloadEntry,
+    /// `networking.istio.io` Sidecar.
+    Sidecar,
+    /// `security.istio.io` PeerAuthentication.
+    PeerAuthentication,
+    /// `security.istio.io` AuthorizationPolicy.
+    AuthorizationPolicy,
+    /// `security.istio.io` RequestAuthentication.
+    RequestAuthentication,
+    /// `telemetry.istio.io` Telemetry.
+    Telemetry,
 }
 
 impl IstioKind {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::VirtualService, Self::DestinationRule, Self::Gateway, Self::ServiceEntry, Self::WorkloadEntry];
+    pub const ALL: [Self; 10] = [
+        Self::VirtualService,
+        Self::DestinationRule,
+        Self::Gateway,
+        Self::ServiceEntry,
+        Self::WorkloadEntry,
+        Self::Sidecar,
+        Self::PeerAuthentication,
+        Self::AuthorizationPolicy,
+        Self::RequestAuthentication,
+        Self::Telemetry,
+    ];
 
     /// As `kind:` has it.
     pub fn as_str(self) -> &'static str {
@@ -95,7 +116,28 @@ impl IstioKind {
             Self::Gateway => "Gateway",
             Self::ServiceEntry => "ServiceEntry",
             Self::WorkloadEntry => "WorkloadEntry",
+            Self::Sidecar => "Sidecar",
+            Self::PeerAuthentication => "PeerAuthentication",
+            Self::AuthorizationPolicy => "AuthorizationPolicy",
+            Self::RequestAuthentication => "RequestAuthentication",
+            Self::Telemetry => "Telemetry",
         }
+    }
+
+    /// Its API group and the versions in which it is served; all have the same shape.
+    pub fn group(self) -> (&'static str, &'static [&'static str]) {
+        match self {
+            Self::VirtualService | Self::DestinationRule | Self::Gateway | Self::ServiceEntry | Self::WorkloadEntry | Self::Sidecar => {
+                ("networking.istio.io", &["v1", "v1beta1", "v1alpha3"])
+            }
+            Self::PeerAuthentication | Self::AuthorizationPolicy | Self::RequestAuthentication => ("security.istio.io", &["v1", "v1beta1"]),
+            Self::Telemetry => ("telemetry.istio.io", &["v1", "v1alpha1"]),
+        }
+    }
+
+    /// Does it steer the mesh? The others are stored and checked by their schema.
+    pub fn is_executed(self) -> bool {
+        matches!(self, Self::VirtualService | Self::DestinationRule | Self::Gateway | Self::ServiceEntry | Self::WorkloadEntry)
     }
 
     /// By the word of `kind:`.
@@ -105,11 +147,10 @@ impl IstioKind {
 
     /// The kind of an object by `apiVersion` and `kind`; `None` for all other objects (the Gateway API's `Gateway` among them).
     pub fn of(object: &Value) -> Option<Self> {
-        let group = object.get("apiVersion")?.as_str()?.strip_prefix("networking.istio.io/")?;
-        if !matches!(group, "v1" | "v1beta1" | "v1alpha3") {
-            return None;
-        }
-        Self::by_name(object.get("kind")?.as_str()?)
+        let (group, version) = object.get("apiVersion")?.as_str()?.split_once('/')?;
+        let kind = Self::by_name(object.get("kind")?.as_str()?)?;
+        let (own_group, versions) = kind.group();
+        (group == own_group && versions.contains(&version)).then_some(kind)
     }
 }
 

@@ -13,7 +13,10 @@ use crate::resource::{IstioKind, reference_of};
 mod destination_rule;
 mod gateway;
 mod near;
+mod security;
 mod service_entry;
+mod sidecar;
+mod telemetry;
 mod virtual_service;
 
 pub use near::nearest;
@@ -77,6 +80,9 @@ const fn no_effect(name: &'static str, shape: Shape) -> Field {
 
 const TEXTS: Shape = Shape::List(&Shape::Text);
 const TEXT_MAP: Shape = Shape::Map(&Shape::Text);
+const SELECTOR: Shape = Shape::Object(&[on("matchLabels", TEXT_MAP)]);
+const TARGET_REFERENCE: Shape =
+    Shape::Object(&[on("group", Shape::Text), on("kind", Shape::Text), on("name", Shape::Text), on("namespace", Shape::Text)]);
 const PORT_SELECTOR: Shape = Shape::Object(&[on("number", Shape::Integer)]);
 
 /// The shape of `spec` of a kind.
@@ -87,6 +93,11 @@ pub fn spec_of(kind: IstioKind) -> &'static Shape {
         IstioKind::Gateway => &gateway::SPEC,
         IstioKind::ServiceEntry => &service_entry::SPEC,
         IstioKind::WorkloadEntry => &service_entry::WORKLOAD_ENTRY,
+        IstioKind::Sidecar => &sidecar::SPEC,
+        IstioKind::PeerAuthentication => &security::PEER_AUTHENTICATION,
+        IstioKind::AuthorizationPolicy => &security::AUTHORIZATION_POLICY,
+        IstioKind::RequestAuthentication => &security::REQUEST_AUTHENTICATION,
+        IstioKind::Telemetry => &telemetry::SPEC,
     }
 }
 
@@ -107,7 +118,12 @@ pub fn check(kind: IstioKind, object: &Value) -> Vec<Diagnostic> {
             walk.unknown(name, name, OBJECT_FIELDS.into_iter());
         }
     }
+    if !kind.is_executed() {
+        walk.kind_not_executed(kind);
+    }
     match object.get("spec") {
+        // A policy without any rule is a policy.
+        Some(Value::Null) | None if !kind.is_executed() => {}
         Some(Value::Null) | None => walk.wrong_type("spec", "Required value", "필수 값이 없습니다"),
         Some(spec) => walk.value(spec, spec_of(kind), "spec"),
     }
@@ -224,6 +240,14 @@ impl Walk<'_> {
         let message = format!("`{name}` is valid in Istio but not executed here yet: traffic behaves as if it were absent");
         let korean = format!("`{name}`은(는) Istio에서는 유효하지만 여기서는 아직 실행하지 않습니다. 없는 것처럼 동작합니다");
         let finding = self.finding(NOT_EXECUTED, Severity::Warning, path, message, korean);
+        self.findings.push(finding);
+    }
+
+    fn kind_not_executed(&mut self, kind: IstioKind) {
+        let kind = kind.as_str();
+        let message = format!("{kind} is valid in Istio but not executed here yet: traffic behaves as if it were absent");
+        let korean = format!("{kind}은(는) Istio에서는 유효하지만 여기서는 아직 실행하지 않습니다. 없는 것처럼 동작합니다");
+        let finding = self.finding(NOT_EXECUTED, Severity::Warning, "spec", message, korean);
         self.findings.push(finding);
     }
 

@@ -54,7 +54,7 @@ const LOAD_BALANCER: Shape = Object(&[
     ),
 ]);
 
-const CONNECTION_POOL: Shape = Object(&[
+pub(super) const CONNECTION_POOL: Shape = Object(&[
     on(
         "tcp",
         Object(&[

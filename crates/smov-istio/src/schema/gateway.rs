@@ -5,7 +5,7 @@ use super::{Shape, TEXT_MAP, TEXTS, no_effect, not_yet, on};
 
 const TLS_VERSION: Shape = OneOf(&["TLS_AUTO", "TLSV1_0", "TLSV1_1", "TLSV1_2", "TLSV1_3"]);
 
-const TLS: Shape = Object(&[
+pub(super) const TLS: Shape = Object(&[
     on("httpsRedirect", Boolean),
     not_yet("mode", OneOf(&["PASSTHROUGH", "SIMPLE", "MUTUAL", "AUTO_PASSTHROUGH", "ISTIO_MUTUAL", "OPTIONAL_MUTUAL"])),
     not_yet("serverCertificate", Text),

@@ -81,19 +81,24 @@ fn every_field_of_istios_published_schema_is_in_our_table() {
     let text = std::fs::read_to_string(folder.join("crd-all.gen.yaml")).unwrap();
     let mut missing = Vec::new();
     let mut walked = 0;
+    let mut seen = std::collections::BTreeSet::new();
     for document in yaml::parse(&text).unwrap() {
         let kind = document.value.pointer("/spec/names/kind").and_then(serde_json::Value::as_str).unwrap_or_default();
-        let istio = document.value.pointer("/spec/group").is_some_and(|group| group == "networking.istio.io");
-        let Some(kind) = IstioKind::by_name(kind).filter(|_| istio) else { continue };
+        let group = document.value.pointer("/spec/group").and_then(serde_json::Value::as_str).unwrap_or_default();
+        let Some(kind) = IstioKind::by_name(kind).filter(|kind| kind.group().0 == group) else { continue };
+        seen.insert(kind);
         let known = fields(kind);
         for version in document.value.pointer("/spec/versions").unwrap().as_array().unwrap() {
+            let name = version["name"].as_str().unwrap();
+            assert!(kind.group().1.contains(&name), "{} {name}", kind.as_str());
             let mut published = Vec::new();
             walk(&version.pointer("/schema/openAPIV3Schema/properties/spec").unwrap().clone(), "spec", &mut published);
             walked += published.len();
             missing.extend(published.into_iter().filter(|path| !known.contains_key(path)).map(|path| format!("{} {path}", kind.as_str())));
         }
     }
-    assert!(walked > 500, "{walked}");
+    assert_eq!(seen.len(), IstioKind::ALL.len());
+    assert!(walked > 1500, "{walked}");
     assert!(missing.is_empty(), "{missing:#?}");
 }
 

@@ -48,6 +48,18 @@ fn all_versions_are_ours_and_other_groups_are_not() {
         object["apiVersion"] = json!(format!("networking.istio.io/{version}"));
         assert!(!validate(&object).is_empty());
     }
+    for version in ["security.istio.io/v1", "security.istio.io/v1beta1"] {
+        let policy = json!({"apiVersion": version, "kind": "AuthorizationPolicy", "metadata": {"name": "deny-all"}});
+        let findings = validate_strictly(&policy);
+        assert_eq!(
+            findings.iter().map(|finding| (finding.code.as_ref(), finding.path.as_str())).collect::<Vec<_>>(),
+            [(NOT_EXECUTED, "spec")]
+        );
+    }
+    let misspelt = json!({"apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication", "metadata": {"name": "p"},
+        "spec": {"mtls": {"mode": "STRICK"}, "selektor": {}}});
+    let paths: Vec<String> = validate_strictly(&misspelt).into_iter().map(|finding| finding.path).collect();
+    assert_eq!(paths, ["spec.mtls.mode", "spec.selektor", "spec"]);
     let other = json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": {"name": "g"}, "spec": {"x": 1}});
     assert!(validate_strictly(&other).is_empty());
 }
