@@ -15,6 +15,8 @@ mod told;
 #[cfg(test)]
 mod validate;
 #[cfg(test)]
+mod webhook;
+#[cfg(test)]
 mod weights;
 #[cfg(test)]
 mod world;
