@@ -18,7 +18,7 @@ use crate::resource::{DestinationSpec, HttpBody, HttpRedirect};
 pub(super) fn action(services: &Services, one: &ResolvedRoute<'_>, scope: &RuleScope<'_>) -> Option<RouteAction> {
     let route = &*one.route;
     if let Some(spec) = &route.redirect {
-        return redirect(spec).map(RouteAction::Redirect);
+        return redirect(spec, scope.port).map(RouteAction::Redirect);
     }
     if let Some(spec) = &route.direct_response {
         let body = spec.body.as_ref().map(body).unwrap_or_default();
@@ -58,11 +58,16 @@ pub(crate) fn cluster_name(
 }
 
 /// `None` for a code that Envoy does not know.
-fn redirect(spec: &HttpRedirect) -> Option<Redirect> {
+fn redirect(spec: &HttpRedirect, dialled: Port) -> Option<Redirect> {
+    // A port that the scheme has anyway is as good as none, in Istio too: then the request's own stays.
+    let implied = match text(&spec.scheme).as_deref() {
+        Some("https") => 443,
+        Some(_) | None => 80,
+    };
     let port = match spec.derive_port.as_deref() {
-        Some("FROM_REQUEST_PORT") => Some(RedirectPort::OfListener),
-        Some(_) => Some(RedirectPort::OfScheme),
-        None => spec.port.and_then(|port| port.try_into().ok()).map(RedirectPort::Fixed),
+        Some("FROM_REQUEST_PORT") => Some(RedirectPort::OfListener).filter(|_| dialled.number() != implied),
+        Some(_) => None,
+        None => spec.port.and_then(|port| Port::try_from(port).ok()).filter(|port| port.number() != implied).map(RedirectPort::Fixed),
     };
     let prefix_rewrite = text(&spec.prefix_rewrite);
     let code = spec.redirect_code.filter(|code| *code > 0).unwrap_or(301);
