@@ -101,9 +101,9 @@ impl Flags {
 
     /// The flags of the set, in the order in which Envoy's log prints them.
     pub fn iter(self) -> impl Iterator<Item = ResponseFlag> {
-        // Envoy prints DI before FI and URX before UF (seen on 1.40).
+        // Envoy prints them in the order in which they came about (seen on 1.40: `DI,FI`, `DI,UT`, `URX,UF`, `UO,UF`).
         use ResponseFlag::{Dc, Di, Dpe, Fi, Nc, Nr, Uc, Uf, Uh, Uo, Upe, Urx, Ut};
-        [Uh, Urx, Uf, Uo, Nr, Nc, Ut, Uc, Dc, Di, Fi, Dpe, Upe].into_iter().filter(move |flag| self.has(*flag))
+        [Di, Fi, Nr, Nc, Uo, Urx, Uh, Uf, Uc, Ut, Upe, Dpe, Dc].into_iter().filter(move |flag| self.has(*flag))
     }
 
     /// The set as bits, a small dense index for counters.
@@ -170,7 +170,9 @@ mod tests {
     fn flags_print_as_envoy_prints_them() {
         assert_eq!(Flags::NONE.to_string(), "-");
         assert_eq!(Flags::from(ResponseFlag::Fi).with(ResponseFlag::Di).to_string(), "DI,FI");
-        assert_eq!(Flags::from(ResponseFlag::Uf).with(ResponseFlag::Urx).to_string(), "URX,UF");
+        assert_eq!(Flags::from(ResponseFlag::Uf).with(ResponseFlag::Urx).with(ResponseFlag::Di).to_string(), "DI,URX,UF");
+        assert_eq!(Flags::from(ResponseFlag::Ut).with(ResponseFlag::Di).to_string(), "DI,UT");
+        assert_eq!(Flags::from(ResponseFlag::Uf).with(ResponseFlag::Uo).to_string(), "UO,UF");
     }
 
     #[test]

@@ -150,6 +150,9 @@ impl ProxyError {
             Self::FaultAbort { .. } => "fault_filter_abort",
             Self::Overflow => "upstream_reset_before_response_started{overflow}",
             Self::Connect { timed_out: true, .. } => "upstream_reset_before_response_started{connection_timeout}",
+            Self::Connect { reason, timed_out: false } if reason == "Connection refused" => {
+                "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}"
+            }
             Self::Connect { timed_out: false, .. } => "upstream_reset_before_response_started{remote_connection_failure}",
             Self::Closed { .. } => "upstream_reset_before_response_started{connection_termination}",
             Self::Protocol => "upstream_reset_before_response_started{protocol_error}",
@@ -168,9 +171,7 @@ impl ProxyError {
             Self::NoRoute | Self::NoCluster | Self::BlackHole | Self::ClientGone => Cow::Borrowed(""),
             Self::Overflow => reset("overflow"),
             Self::Connect { timed_out: true, .. } => reset("connection timeout"),
-            Self::Connect { reason, timed_out: false } => {
-                reset(&format!("remote connection failure, transport failure reason: delayed connect error: {reason}"))
-            }
+            Self::Connect { timed_out: false, .. } => reset("remote connection failure"),
             Self::Closed { .. } => reset("connection termination"),
             Self::Protocol => reset("protocol error"),
             Self::NoSnapshot

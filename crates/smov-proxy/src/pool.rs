@@ -29,6 +29,8 @@ pub(crate) struct Entry {
     idle: RefCell<Vec<Idle>>,
     /// Open connections, idle or busy.
     open: Arc<AtomicU32>,
+    /// Requests that wait for one to come back; they go before those that come later.
+    waiting: Arc<AtomicU32>,
     /// Told when a connection comes back or closes.
     freed: Notify,
 }
@@ -101,8 +103,14 @@ impl Entry {
         Some(idle.remove(ready).connection)
     }
 
+    /// Is somebody waiting for a connection?
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.waiting.load(Relaxed) > 0
+    }
+
     /// Waits until a connection may be free.
     pub(crate) async fn freed(&self) {
+        let _waiting = Permit::take(&self.waiting);
         self.freed.notified().await;
     }
 

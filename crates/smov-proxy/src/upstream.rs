@@ -33,7 +33,9 @@ pub(crate) async fn connect(worker: &Rc<Worker>, cluster: &Arc<ClusterView>, end
     let entry = worker.pool.entry(endpoint.id);
     let max_uses = cluster.limits.max_requests_per_connection;
     let wake = entry.wake();
-    if let Some(connection) = entry.take() {
+    if !entry.is_awaited()
+        && let Some(connection) = entry.take()
+    {
         return Ok(Lease::new(connection, wake, max_uses));
     }
     let _pending = limits::pending(cluster)?;

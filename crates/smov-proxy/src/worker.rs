@@ -24,6 +24,7 @@ use crate::pool::Pool;
 use crate::snapshot::View;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::prometheus::Scrape;
+use crate::telemetry::report::Tally;
 use crate::telemetry::trace::Trace;
 use crate::telemetry::{Ledger, report};
 
@@ -150,17 +151,21 @@ impl Shared {
 
     /// Cumulative edges, and the rows since the last call with the number of requests that they stand for.
     pub(crate) fn report(&self) -> (Vec<smov_model::record::EdgeCount>, Vec<Row>, u64) {
-        let (metrics, own) = (self.merged(), self.own_labels());
+        let own = self.own_labels();
+        let mut tally = Tally::default();
         let mut rows = Vec::new();
         let mut seen = 0;
         for worker in 0..self.ledgers.len() {
-            let (more, count) = self.ledger(worker).take_rows();
+            let mut ledger = self.ledger(worker);
+            tally.add(&ledger.metrics);
+            let (more, count) = ledger.take_rows();
+            drop(ledger);
             rows.extend(more);
             seen += count;
         }
         let names = self.names();
         let rows = rows.iter().map(|trace| report::row(trace, &names, &self.config.pod.name, &own)).collect();
-        (report::edges(&metrics, &names, &own), rows, seen)
+        (report::edges(&tally, &names, &own), rows, seen)
     }
 
     /// The remembered records of a request id, oldest first.

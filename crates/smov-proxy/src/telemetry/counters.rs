@@ -83,7 +83,9 @@ impl Counters {
 
     /// Cumulative edges of the picture.
     pub fn edges(&self, own: Option<&Workload>) -> Vec<EdgeCount> {
-        report::edges(&self.metrics, &self.names, &labels(own))
+        let mut tally = report::Tally::default();
+        tally.add(&self.metrics);
+        report::edges(&tally, &self.names, &labels(own))
     }
 }
 

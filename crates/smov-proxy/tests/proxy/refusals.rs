@@ -35,8 +35,8 @@ fn each_dead_end_has_its_status_flag_and_body() {
         assert_eq!(outcome(&narrow, URI).await, told(404, "NR", ""));
         let dead = [(nobody().await, workload("dead", "user-service-ctx1", "ctx1"))];
         let dead = caller(caller_snapshot(vec![rule(to(&[(1, None)]))], vec![cluster(None, &dead)]));
-        let body = "upstream connect error or disconnect/reset before headers. retried and the latest reset reason: remote connection failure, \
-                    transport failure reason: delayed connect error: Connection refused";
+        let body =
+            "upstream connect error or disconnect/reset before headers. retried and the latest reset reason: remote connection failure";
         assert_eq!(outcome(&dead, URI).await, told(503, "URX,UF", body));
         assert_eq!(dead.handle.records("probe")[0].attempts.len(), 3);
     });
