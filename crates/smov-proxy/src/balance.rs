@@ -24,6 +24,13 @@ pub(crate) struct Choice {
     pub(crate) ejected: Vec<SocketAddr>,
 }
 
+impl Choice {
+    /// The one that was asked for.
+    pub(crate) fn only(endpoint: Arc<EndpointState>) -> Self {
+        Self { endpoint, priority: 0, draws: [None; 4], ejected: Vec::new() }
+    }
+}
+
 /// One roll of a choice.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Drawn {

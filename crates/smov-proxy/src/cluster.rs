@@ -62,6 +62,9 @@ impl EndpointState {
     }
 }
 
+/// Addresses that clients dialled, remembered per cluster at most; then they are forgotten together, and their idle connections close.
+const MAX_DIALLED: usize = 1024;
+
 /// What a cluster keeps across snapshots. Counts are shared by all workers, as Envoy's circuit breakers are.
 #[derive(Debug)]
 pub(crate) struct ClusterState {
@@ -81,6 +84,8 @@ pub(crate) struct ClusterState {
     wake_at: AtomicU64,
     /// Guards the ejection memory; taken for a failure, for the first success after one, and when something is due.
     memory: Mutex<Memory>,
+    /// Guards the endpoints that clients dialled by themselves, for clusters that list none.
+    dialled: Mutex<HashMap<SocketAddr, Arc<EndpointState>>>,
     pub(crate) counters: ClusterCounters,
 }
 
@@ -174,8 +179,23 @@ impl ClusterState {
             generation: AtomicU64::new(0),
             wake_at: AtomicU64::new(u64::MAX),
             memory: Mutex::default(),
+            dialled: Mutex::default(),
             counters: ClusterCounters::default(),
         }
+    }
+
+    /// The endpoint at an address that a client dialled.
+    pub(crate) fn dialled(&self, address: SocketAddr, workload: impl FnOnce() -> Arc<Workload>) -> Arc<EndpointState> {
+        let mut dialled = self.dialled.lock().expect("no panic while the addresses are held");
+        if dialled.len() >= MAX_DIALLED && !dialled.contains_key(&address) {
+            dialled.clear();
+        }
+        dialled.entry(address).or_insert_with(|| Arc::new(EndpointState::new(address, workload(), PeerId::UNKNOWN))).clone()
+    }
+
+    /// Ids of the endpoints that clients dialled.
+    pub(crate) fn dialled_ids(&self) -> Vec<u64> {
+        self.dialled.lock().expect("no panic while the addresses are held").values().map(|endpoint| endpoint.id).collect()
     }
 
     /// Endpoints ejected now.

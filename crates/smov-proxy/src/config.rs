@@ -101,6 +101,13 @@ pub struct ProxyPorts {
     pub ready: u16,
 }
 
+impl ProxyPorts {
+    /// Is this one of the ports where proxies themselves listen, doors included?
+    pub(crate) fn are_of_proxies(self, port: u16) -> bool {
+        port == self.outbound || port == self.admin || (16000..17000).contains(&port)
+    }
+}
+
 impl Default for ProxyPorts {
     fn default() -> Self {
         Self { outbound: 15001, admin: 15000, metrics: 15090, ready: 15021 }

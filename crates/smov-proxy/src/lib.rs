@@ -41,6 +41,7 @@ mod calendar;
 mod cluster;
 pub mod config;
 mod control_client;
+mod discovery;
 mod error;
 mod exchange;
 mod headers;

@@ -12,6 +12,7 @@ use http::request::Parts;
 use http::uri::{PathAndQuery, Uri};
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
+use smov_model::cluster::Discovery;
 use smov_model::dice::{Draw, Purpose};
 use smov_model::record::{Direction, Phase};
 use smov_model::route::{Body, RequestHead, RouteAction, RouteRule};
@@ -98,7 +99,11 @@ async fn walk(exchange: &mut Exchange, port: u16, parts: Parts, body: Incoming) 
             let upload =
                 Upload::new(body, rule.policy.retry.as_ref().is_some_and(|retry| attempt::keeps_request(&retry.on, &parts.headers)));
             exchange.upload.clone_from(&upload);
-            let request = attempt::Outgoing::prepare(exchange, &host, index, arm, parts, upload);
+            let mut request = attempt::Outgoing::prepare(exchange, &host, index, arm, parts, upload);
+            if let Some(cluster) = view.cluster(arm.slot).filter(|cluster| cluster.source.discovery == Discovery::OriginalDestination) {
+                // Rare, and boxed so that the walk of listed endpoints is not larger for it.
+                request.original = Box::pin(passthrough::original(exchange, &view, cluster, port)).await?;
+            }
             attempt::attempt(exchange, &view, rule, (arm, plan), request).await.map(|answer| Walked::Answered(Box::new(answer)))
         }
         RouteAction::Redirect(redirect) => {
@@ -298,14 +303,9 @@ fn rewrite_request(host: &HostView, index: usize, entry: usize, parts: &mut Part
     }
 }
 
-/// Is this one of the ports where proxies themselves listen?
-fn is_proxy_port(ports: &crate::config::ProxyPorts, port: u16) -> bool {
-    port == ports.outbound || port == ports.admin || (16000..17000).contains(&port)
-}
-
 /// Must an unknown host never lead here? API servers and control doors, and the doors of proxies, which would be a loop.
 fn is_forbidden(exchange: &Exchange, view: &View, address: std::net::SocketAddr) -> bool {
     let config = &exchange.worker.shared.config;
     let of_the_mesh = |ip: IpAddr| ip == config.pod.address || view.is_peer_address(ip);
-    view.is_protected(address) || (of_the_mesh(address.ip()) && is_proxy_port(&config.ports, address.port()))
+    view.is_protected(address) || (of_the_mesh(address.ip()) && config.ports.are_of_proxies(address.port()))
 }

@@ -20,7 +20,7 @@ use tracing::{info, warn};
 use crate::config::{AppAddress, ProxyConfig, TcpDoor};
 use crate::listener::{self, Lifetime};
 use crate::worker::{Shared, Worker};
-use crate::{admin, control_client, inbound, outbound, tcp};
+use crate::{admin, control_client, discovery, inbound, outbound, tcp};
 
 /// How often idle connections are looked at and the access log is written.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
@@ -186,10 +186,12 @@ impl Bound {
             })?);
         }
         let control = shared.config.control.clone().map(|address| control_client::steer(shared.clone(), address, shutdown.clone()));
+        let resolver = tokio::spawn(discovery::run(shared.clone(), shutdown.clone()));
         LocalSet::new().run_until(work(shared.clone(), sockets, 0, shutdown)).await?;
         if let Some(control) = control {
             let _ = control.await;
         }
+        let _ = resolver.await;
         for thread in threads {
             if thread.join().is_err() {
                 warn!("a worker thread panicked");
@@ -328,7 +330,10 @@ async fn housekeeping(worker: std::rc::Rc<Worker>, over: CancellationToken) {
         let endpoints: std::collections::HashMap<u64, Duration> = view
             .iter()
             .flat_map(|view| view.clusters())
-            .flat_map(|cluster| cluster.endpoints.iter().map(|endpoint| (endpoint.id, cluster.limits.idle_timeout)))
+            .flat_map(|cluster| {
+                let listed = cluster.endpoints.iter().map(|endpoint| endpoint.id);
+                listed.chain(cluster.state.dialled_ids()).map(|id| (id, cluster.limits.idle_timeout))
+            })
             .collect();
         let idle = |key: u64| if worker.is_app_key(key) { Some(Duration::from_secs(3600)) } else { endpoints.get(&key).copied() };
         worker.pool.prune(Instant::now(), idle);

@@ -13,12 +13,14 @@ use http::HeaderValue;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use smov_model::dice::Dice;
+use smov_model::names::{Hostname, Port};
 use smov_model::record::{Record, Row};
 use smov_model::snapshot::{PathNormalization, Snapshot};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::config::{AppAddress, ProxyConfig};
+use crate::discovery::Discovered;
 use crate::names::{Names, PeerLabels, ServiceId};
 use crate::pool::Pool;
 use crate::snapshot::View;
@@ -33,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) config: ProxyConfig,
     pub(crate) dice: Arc<dyn Dice>,
     view: ArcSwapOption<View>,
+    /// Guards the making of views: one at a time, in order.
+    discovered: Mutex<Discovered>,
     /// Counts snapshots; workers prune their pools when it moves.
     changed: watch::Sender<u64>,
     /// Guards the names given so far; taken to compile a snapshot and to render, never on a request's path.
@@ -65,6 +69,7 @@ impl Shared {
             ledgers,
             dice,
             view: ArcSwapOption::empty(),
+            discovered: Mutex::default(),
             changed: watch::Sender::new(0),
             names: Mutex::default(),
             started: Instant::now(),
@@ -82,6 +87,29 @@ impl Shared {
 
     /// Swaps in a snapshot: the next request runs on it.
     pub(crate) fn publish(&self, snapshot: Snapshot) {
+        let mut discovered = self.discovered();
+        let snapshot = discovered.take(snapshot, &self.config);
+        self.swap(snapshot);
+    }
+
+    /// Takes an answer of DNS.
+    pub(crate) fn learn(&self, name: (Hostname, Port), addresses: Vec<SocketAddr>) {
+        let mut discovered = self.discovered();
+        if let Some(snapshot) = discovered.learn(name, addresses, &self.config) {
+            self.swap(snapshot);
+        }
+    }
+
+    /// Names that DNS is to be asked for.
+    pub(crate) fn questions(&self, all: bool) -> Vec<(Hostname, Port)> {
+        self.discovered().questions(all)
+    }
+
+    fn discovered(&self) -> MutexGuard<'_, Discovered> {
+        self.discovered.lock().expect("no panic while a snapshot is made ready")
+    }
+
+    fn swap(&self, snapshot: Snapshot) {
         let before = self.pin();
         let view = View::compile(snapshot, before.as_deref(), &mut self.names(), self.age());
         self.view.store(Some(Arc::new(view)));

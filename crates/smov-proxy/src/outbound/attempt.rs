@@ -21,9 +21,9 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::mirror::mirror;
 use super::rewrite_request;
-use crate::balance::{Ask, Drawn, balance};
+use crate::balance::{Ask, Choice, Drawn, balance};
 use crate::body::{RequestBody, Upload};
-use crate::cluster::ClusterView;
+use crate::cluster::{ClusterView, EndpointState};
 use crate::error::ProxyError;
 use crate::exchange::Exchange;
 use crate::headers::{self, Scope};
@@ -52,6 +52,8 @@ pub(crate) struct Outgoing {
     keep: bool,
     /// Of the route's keys, where the cluster's balancer hashes.
     hash: Option<u64>,
+    /// Where the client dialled, where the cluster lists no endpoints.
+    pub(super) original: Option<Arc<EndpointState>>,
 }
 
 /// Could a retry happen after the request was sent? The default policy retries failed connects only, and needs no copy of anything.
@@ -88,12 +90,12 @@ impl Outgoing {
         }
         parts.headers.insert(headers::PEER_METADATA_ID, exchange.worker.shared.metadata_id.clone());
         let keep = policy.retry.as_ref().is_some_and(|retry| keeps_request(&retry.on, &parts.headers));
-        Self { parts, upload, keep, hash: None }
+        Self { parts, upload, keep, hash: None, original: None }
     }
 
     /// As it came, for hosts outside the mesh.
     pub(crate) fn plain(parts: Parts, upload: Option<Rc<Upload>>) -> Self {
-        Self { parts, upload, keep: false, hash: None }
+        Self { parts, upload, keep: false, hash: None, original: None }
     }
 
     /// The request of one try.
@@ -223,7 +225,10 @@ async fn one_try(
     exchange.note(Phase::Balance);
     let request_id = exchange.trace.request_id.to_str().unwrap_or_default();
     let ask = Ask { request_id, attempt: number - 1, tried, hash: request.hash };
-    let choice = balance(&exchange.worker, cluster, ask)?;
+    let choice = match &request.original {
+        None => balance(&exchange.worker, cluster, ask)?,
+        Some(endpoint) => Choice::only(endpoint.clone()),
+    };
     let meaning = Meaning::Attempt(exchange.trace.attempts.len() - 1);
     for Drawn { purpose, position, total, range } in choice.draws.into_iter().flatten() {
         exchange.trace.draws.push(DrawNote { purpose, position, total, range, meaning });

@@ -1,6 +1,7 @@
 //! Hosts that nobody knows: forwarded by name (`ALLOW_ANY`) or refused (`REGISTRY_ONLY`).
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
@@ -11,6 +12,8 @@ use smov_model::snapshot::UnknownHosts;
 use super::attempt::{Answer, Outgoing};
 use super::{is_forbidden, split_port};
 use crate::body::Upload;
+use crate::cluster::{ClusterView, EndpointState};
+use crate::discovery;
 use crate::error::ProxyError;
 use crate::exchange::Exchange;
 use crate::names::ServiceId;
@@ -44,6 +47,24 @@ pub(super) async fn forward(exchange: &mut Exchange, view: &View, port: u16, par
         Err(Unanswered::NotSent(_)) => Err(ProxyError::Closed { sent: false }),
         Err(Unanswered::Broken(error)) => Err(error),
     }
+}
+
+/// The endpoint that the client dialled, for a cluster without endpoints of its own; `None` where the snapshot lists some and the client
+/// named no address: any of them is what it dialled.
+pub(super) async fn original(
+    exchange: &Exchange,
+    view: &View,
+    cluster: &ClusterView,
+    port: u16,
+) -> Result<Option<Arc<EndpointState>>, ProxyError> {
+    let (name, _) = split_port(exchange.trace.authority.to_str().unwrap_or_default());
+    let is_address = name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+    if !is_address && !cluster.endpoints.is_empty() {
+        return Ok(None);
+    }
+    let address = resolve(exchange, view, port).await?;
+    let own = &view.snapshot.proxy;
+    Ok(Some(cluster.state.dialled(address, || discovery::stranger(&cluster.state.name.host, own))))
 }
 
 /// The host's first address that may be called.
