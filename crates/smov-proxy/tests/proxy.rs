@@ -15,6 +15,8 @@ mod books;
 mod control;
 #[path = "proxy/cors.rs"]
 mod cors;
+#[path = "proxy/discovery.rs"]
+mod discovery;
 #[path = "proxy/framing.rs"]
 mod framing;
 #[path = "proxy/mirrors.rs"]
@@ -23,6 +25,8 @@ mod mirrors;
 mod refusals;
 #[path = "proxy/resilience.rs"]
 mod resilience;
+#[path = "proxy/retries.rs"]
+mod retries;
 #[path = "proxy/routing.rs"]
 mod routing;
 #[path = "proxy/tcp.rs"]

@@ -50,6 +50,8 @@ pub(crate) struct Outgoing {
     upload: Option<Rc<Upload>>,
     /// Is it wanted again after it was sent? Else headers are moved, not copied.
     keep: bool,
+    /// Were the headers moved away? Then there is nothing left to send again.
+    spent: bool,
     /// Of the route's keys, where the cluster's balancer hashes.
     hash: Option<u64>,
     /// Where the client dialled, where the cluster lists no endpoints.
@@ -90,12 +92,12 @@ impl Outgoing {
         }
         parts.headers.insert(headers::PEER_METADATA_ID, exchange.worker.shared.metadata_id.clone());
         let keep = policy.retry.as_ref().is_some_and(|retry| keeps_request(&retry.on, &parts.headers));
-        Self { parts, upload, keep, hash: None, original: None }
+        Self { parts, upload, keep, spent: false, hash: None, original: None }
     }
 
     /// As it came, for hosts outside the mesh.
     pub(crate) fn plain(parts: Parts, upload: Option<Rc<Upload>>) -> Self {
-        Self { parts, upload, keep: false, hash: None, original: None }
+        Self { parts, upload, keep: false, spent: false, hash: None, original: None }
     }
 
     /// The request of one try.
@@ -103,7 +105,12 @@ impl Outgoing {
         let mut request = Request::new(RequestBody::of(self.upload.as_ref()));
         *request.method_mut() = self.parts.method.clone();
         *request.uri_mut() = self.parts.uri.clone();
-        *request.headers_mut() = if self.keep { self.parts.headers.clone() } else { std::mem::take(&mut self.parts.headers) };
+        *request.headers_mut() = if self.keep {
+            self.parts.headers.clone()
+        } else {
+            self.spent = true;
+            std::mem::take(&mut self.parts.headers)
+        };
         request
     }
 
@@ -128,7 +135,7 @@ impl Outgoing {
     }
 
     fn replayable(&self) -> bool {
-        self.upload.as_ref().is_none_or(|upload| upload.replayable())
+        !self.spent && self.upload.as_ref().is_none_or(|upload| upload.replayable())
     }
 }
 
@@ -254,7 +261,10 @@ async fn one_try(
             Err(Unanswered::NotSent(unsent)) if lease.is_reused() => {
                 outgoing = *unsent;
                 let fresh = upstream::connect(&worker, cluster, &endpoint).await;
-                lease = fresh.inspect_err(|_| request.parts.headers = std::mem::take(outgoing.headers_mut()))?;
+                lease = fresh.inspect_err(|_| {
+                    request.parts.headers = std::mem::take(outgoing.headers_mut());
+                    request.spent = false;
+                })?;
             }
             Err(Unanswered::NotSent(_)) => return Err(ProxyError::Closed { sent: false }),
             Err(Unanswered::Broken(error)) => return Err(error),
