@@ -32,7 +32,7 @@ mod validate;
 mod watch;
 mod write;
 
-pub use fields::remove_path;
+pub use fields::{remove_path, undeclared};
 pub use options::{DeleteOptions, Deleted, FieldValidation, Propagation, WriteOptions, Written};
 pub use selector::{FieldSelector, LabelSelector, Selector};
 pub use watch::{EventKind, Watch, WatchEvent};

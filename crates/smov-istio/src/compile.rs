@@ -37,7 +37,7 @@ pub(crate) use clusters::{label, outlier};
 pub(crate) use outbound::mesh_gateway;
 pub(crate) use policies::{Policies, Policy};
 pub(crate) use rules::{RuleScope, is_catch_all};
-pub(crate) use services::{MeshService, Services};
+pub(crate) use services::{MeshPort, MeshService, Services};
 pub(crate) use virtual_services::VirtualServices;
 
 /// A snapshot and what compile found on the way.

@@ -79,6 +79,8 @@ pub(crate) enum Command {
     Get(Get),
     /// Apply YAML as kubectl does, without kubectl · kubectl 없이 YAML 적용
     Apply(Apply),
+    /// Say what is wrong with YAML, without a cluster · 클러스터 없이 YAML의 문제를 알려 줌
+    Validate(Validate),
     /// Put traffic rules back to the baseline of k8s/ · 트래픽 규칙을 처음 설정으로
     Reset,
     /// Check this machine, with a fix for each finding · 이 컴퓨터를 점검하고 해결 방법을 안내
@@ -229,6 +231,31 @@ pub(crate) struct Apply {
     /// Only check · 확인만
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+/// `smov validate`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples · 예:
+  smov validate -f k8s/                             a folder as one world · 폴더 전체를 함께
+  kubectl get vs,dr,gw,svc,deploy -A -o yaml | smov validate -f -
+  smov validate -f rules.yaml -f services/ -o json  for scripts · 스크립트용
+  smov validate -k k8s/overlays/one-cluster         what kubectl apply -k would send
+
+Exit codes · 종료 코드: 0 no errors · 1 errors found · 2 input that cannot be read")]
+pub(crate) struct Validate {
+    /// Files or folders (with all below); `-` is standard input · 파일이나 폴더, `-`는 표준 입력
+    #[arg(long, short = 'f', required_unless_present = "kustomize")]
+    pub(crate) filename: Vec<PathBuf>,
+    /// Kustomizations · Kustomize 폴더
+    #[arg(long, short = 'k', value_name = "DIR")]
+    pub(crate) kustomize: Vec<PathBuf>,
+    /// Namespace of objects that name none · 네임스페이스가 없는 객체의 네임스페이스
+    #[arg(long, short = 'n')]
+    pub(crate) namespace: Option<String>,
+    /// The input is everything there is: what is not in it does not exist · 입력이 전부라고 보고 검사
+    #[arg(long)]
+    pub(crate) whole: bool,
 }
 
 /// `smov load`.

@@ -2,10 +2,12 @@
 
 pub(crate) mod apply;
 pub(crate) mod doctor;
+pub(crate) mod files;
 pub(crate) mod get;
 pub(crate) mod load;
 pub(crate) mod reset;
 pub(crate) mod running;
+pub(crate) mod validate;
 
 use std::path::PathBuf;
 

@@ -60,6 +60,7 @@ fn run(cli: &Cli, language: Language) -> Outcome {
             clap_complete::generate(*shell, &mut Cli::command(), "smov", &mut std::io::stdout());
             Ok(())
         }
+        Command::Validate(validate) => commands::validate::run(global, validate, language),
         Command::Down => wait_for(commands::running::down(global, language)),
         Command::Status => wait_for(commands::running::status(global, language)),
         Command::Get(get) => wait_for(commands::get::run(global, get)),

@@ -42,6 +42,34 @@ pub(crate) fn warning(text: &str) {
     anstream::eprintln!("{} {text}", paint(CTX2.bold(), "warning:"));
 }
 
+/// A line for people, broken at words to 80 columns; continuation lines are indented.
+pub(crate) fn wrapped(text: &str, indent: usize) {
+    for broken in wrap(text, 80, indent) {
+        line(&broken);
+    }
+}
+
+/// Breaks a text at spaces. A word that is wider than the width stands alone.
+pub(crate) fn wrap(text: &str, width: usize, indent: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let start: String = text.chars().take_while(|character| *character == ' ').collect();
+    let mut current = start.clone();
+    let mut empty = true;
+    for word in text.trim_start().split(' ') {
+        if !empty && columns(&current) + 1 + columns(word) > width {
+            lines.push(std::mem::replace(&mut current, " ".repeat(indent)));
+            empty = true;
+        }
+        if !empty {
+            current.push(' ');
+        }
+        current.push_str(word);
+        empty = false;
+    }
+    lines.push(current);
+    lines
+}
+
 /// Pads to a width in terminal columns; Korean letters are two wide.
 pub(crate) fn pad(text: &str, width: usize) -> String {
     format!("{text}{}", " ".repeat(width.saturating_sub(columns(text))))
@@ -70,6 +98,13 @@ pub(crate) fn table(rows: &[Vec<String>]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_lines_break_at_words() {
+        assert_eq!(wrap("  one two three", 9, 4), ["  one two", "    three"]);
+        assert_eq!(wrap("파드 파드 파드", 9, 0), ["파드 파드", "파드"]);
+        assert_eq!(wrap("", 9, 0), [""]);
+    }
 
     #[test]
     fn colour_takes_no_room_and_korean_takes_two() {

@@ -58,6 +58,16 @@ impl Language {
         }
     }
 
+    /// Of a sentence that comes in both languages, those to print.
+    pub(crate) fn choose_of<'t>(self, korean: &'t str, english: &'t str) -> Vec<&'t str> {
+        match self {
+            Self::Korean => vec![korean],
+            Self::English => vec![english],
+            Self::Both if korean == english => vec![english],
+            Self::Both => vec![korean, english],
+        }
+    }
+
     /// The message on one line: `한국어 · English` where both are read.
     pub(crate) fn line(self, text: Text, arguments: &[&str]) -> String {
         self.lines(text, arguments).join(" · ")
@@ -151,6 +161,21 @@ dictionary! {
     UNKNOWN_RESOURCE: "`{}`라는 리소스는 없습니다", "there is no resource `{}`";
     UNKNOWN_RESOURCE_HINT: "예: pods, deployments, services, vs, dr, gw", "for example pods, deployments, services, vs, dr, gw";
     NOTHING_FOUND: "{}: 찾은 것이 없습니다", "{}: nothing found";
+    FILE_BROKEN: "{}:{}:{}: YAML을 읽을 수 없습니다: {}", "{}:{}:{}: not readable as YAML: {}";
+    FILE_BROKEN_HINT: "그 자리를 고치세요. 아무것도 검사하지 않았습니다", "mend that place; nothing was checked";
+    NO_OBJECTS: "입력에 Kubernetes 객체가 없습니다", "there is no Kubernetes object in the input";
+    NO_OBJECTS_HINT: "-f 뒤에 YAML 파일이나 폴더를 적으세요", "give a YAML file or a folder after -f";
+    VALIDATE_AS: "Istio {}와 같은 기준으로 검사: 파일 {}개, 객체 {}개", "checked as Istio {} would: {} file(s), {} object(s)";
+    VALIDATE_NOT_CONSIDERED: "고려하지 않음(답이 Istio와 다를 수 있음): {}", "not considered (the answer may differ from Istio's): {}";
+    VALIDATE_SKIPPED: "Kubernetes 객체가 아닌 문서 {}개는 건너뜀", "{} document(s) that are no Kubernetes objects were passed over";
+    VALIDATE_UNJUDGED: "판단하지 않음", "not judged";
+    VALIDATE_WHOLE_HINT: "입력이 전부라면 --whole을 붙이세요", "if the input is everything there is, add --whole";
+    VALIDATE_SUM: "오류 {}개, 경고 {}개, 참고 {}개", "{} error(s), {} warning(s), {} note(s)";
+    VALIDATE_FINE: "문제를 찾지 못했습니다", "nothing wrong was found";
+    WORD_ERROR: "오류", "error";
+    WORD_WARNING: "경고", "warning";
+    WORD_NOTE: "참고", "note";
+    WORD_HELP: "도움말", "help";
     LOAD_SUMMARY: "요청 {}건, {}초, 초당 {}건", "{} requests in {} s, {} per second";
     LOAD_NO_ANSWER: "응답 없음", "no answer";
     LOAD_BAD_MIX: "`{}`는 비율이 아닙니다. 예: user=2,movie=1", "`{}` is not a mix such as user=2,movie=1";

@@ -51,6 +51,20 @@ pub(super) fn check(
     })
 }
 
+/// What a core object's type does not know, for files: the paths of unknown fields, or the path of a value of the wrong type with
+/// Kubernetes' sentence. `None` for kinds whose fields are not known here.
+pub fn undeclared(object: &Value) -> Option<Result<Vec<String>, (String, String)>> {
+    let kind = crate::kinds::of_object(object).filter(|kind| !kind.custom)?;
+    let mut object = object.clone();
+    quantities_as_text(&mut object);
+    let known = typed(kind, &object).map_err(|error| (error.path.clone(), error.sentence(kind)));
+    Some(known.map(|known| {
+        let mut unknown = Vec::new();
+        compare(&object, &known, "", &mut unknown);
+        unknown
+    }))
+}
+
 #[derive(Serialize, serde::Deserialize)]
 struct Metadata {
     metadata: ObjectMeta,

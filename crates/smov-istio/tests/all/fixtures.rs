@@ -10,7 +10,7 @@ use smov_istio::yaml::{self, Document};
 
 use crate::theatre::cluster;
 
-fn fixtures(part: &str) -> Option<PathBuf> {
+pub(crate) fn fixtures(part: &str) -> Option<PathBuf> {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures");
     let folder = std::env::var_os("SMOV_FIXTURES").map_or_else(beside, PathBuf::from).join(part);
     if folder.exists() {

@@ -5,6 +5,8 @@ mod compile;
 #[cfg(test)]
 mod fixtures;
 #[cfg(test)]
+mod input;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod schema;

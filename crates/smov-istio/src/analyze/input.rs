@@ -1,0 +1,544 @@
+//! Files as one world: what `smov validate` says about a folder, and where.
+//!
+//! What a folder does not hold may be elsewhere: a reference is judged only when the input has objects of that kind at all. What was not
+//! judged, and what was not looked at because the mesh does not execute it, is part of the [`Report`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+use smov_model::names::{KubeCluster, ResourceRef};
+
+use super::objects::{Injection, injections, is_injected};
+use super::templates::{Template, templates, texts, word};
+use super::{Known, objects, ports, selectors};
+use crate::compile::Prepared;
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::resource::{IstioKind, reference_of};
+use crate::validate::validate_strictly;
+use crate::world::{MeshConfig, WatchedKind, World};
+use crate::yaml::{Document, InvalidYaml, parse};
+
+pub use super::templates::is_documentation;
+
+/// The namespace of objects that name none, unless said otherwise.
+pub const DEFAULT_NAMESPACE: &str = "default";
+
+/// Objects from files.
+#[derive(Debug, Clone, Default)]
+pub struct Input {
+    sources: Vec<Source>,
+    namespace: Option<String>,
+}
+
+/// One object and where it was written.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The file, as it was named.
+    pub file: String,
+    /// The object with its places.
+    pub document: Document,
+}
+
+/// A finding and the file that it is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The file; `None` when the resource is in none (a namespace that is only named, say).
+    pub file: Option<String>,
+    /// What is wrong; its code is public.
+    pub finding: Diagnostic,
+    /// The rule of the webhook behind `IST0106` and `IST0133`, in a word of ours; else the code again.
+    pub reason: String,
+}
+
+/// A kind that is in the input and was not looked at.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NotConsidered {
+    /// `EnvoyFilter`, …
+    pub kind: String,
+    /// Its group: `networking.istio.io`.
+    pub group: String,
+    /// How many.
+    pub count: usize,
+}
+
+/// What could not be judged because the input has nothing of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unjudged {
+    /// There is no Service, so hosts and ports were not looked up.
+    Services,
+    /// There is neither Pod nor Deployment, so nothing is known about the pods of subsets and selectors.
+    Pods,
+    /// There is no Gateway, so the names of gateways were not looked up.
+    Gateways,
+    /// No pod of a gateway is here.
+    GatewayPods,
+    /// There is no DestinationRule, so subsets were not looked up.
+    Subsets,
+}
+
+impl Unjudged {
+    /// A stable word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Services => "services",
+            Self::Pods => "pods",
+            Self::Gateways => "gateways",
+            Self::GatewayPods => "gateway-pods",
+            Self::Subsets => "subsets",
+        }
+    }
+
+    /// In English.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::Services => "no Service is in the input: hosts and ports were not looked up",
+            Self::Pods => "neither Pod nor Deployment is in the input: labels of subsets and selectors were not looked up",
+            Self::Gateways => "no Gateway is in the input: names of gateways were not looked up",
+            Self::GatewayPods => "no pod of a gateway is in the input: selectors of Gateways were not looked up",
+            Self::Subsets => "no DestinationRule is in the input: subsets were not looked up",
+        }
+    }
+
+    /// In Korean.
+    pub fn sentence_ko(self) -> &'static str {
+        match self {
+            Self::Services => "입력에 Service가 없어 호스트와 포트는 확인하지 않았습니다",
+            Self::Pods => "입력에 Pod도 Deployment도 없어 서브셋과 선택자의 레이블은 확인하지 않았습니다",
+            Self::Gateways => "입력에 Gateway가 없어 게이트웨이 이름은 확인하지 않았습니다",
+            Self::GatewayPods => "입력에 게이트웨이 파드가 없어 Gateway의 선택자는 확인하지 않았습니다",
+            Self::Subsets => "입력에 DestinationRule이 없어 서브셋은 확인하지 않았습니다",
+        }
+    }
+}
+
+/// What there is to say about an input.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Report {
+    /// By file and line.
+    pub findings: Vec<Found>,
+    /// Kinds that were not looked at: the answer may differ from Istio's.
+    pub not_considered: Vec<NotConsidered>,
+    /// What was not judged.
+    pub unjudged: Vec<Unjudged>,
+}
+
+impl Report {
+    /// How many findings are of this severity.
+    pub fn count(&self, severity: Severity) -> usize {
+        self.findings.iter().filter(|found| found.finding.severity == severity).count()
+    }
+}
+
+impl Input {
+    /// An empty input; objects that name no namespace are in `default`, or in the one given.
+    pub fn new(namespace: Option<String>) -> Self {
+        Self { sources: Vec::new(), namespace }
+    }
+
+    /// Adds the objects of a text.
+    pub fn add(&mut self, file: &str, text: &str) -> Result<(), InvalidYaml> {
+        parse(text)?.into_iter().for_each(|document| self.add_document(file, document));
+        Ok(())
+    }
+
+    /// As [`Self::add`], passing over documents that do not even claim to be objects, as folders hold them (charts' values and the like);
+    /// gives how many those were.
+    pub fn add_objects(&mut self, file: &str, text: &str) -> Result<usize, InvalidYaml> {
+        let claims = |document: &Document| ["/apiVersion", "/kind"].iter().any(|field| !word(&document.value, field).is_empty());
+        let (objects, others): (Vec<_>, Vec<_>) = parse(text)?.into_iter().partition(claims);
+        objects.into_iter().for_each(|document| self.add_document(file, document));
+        Ok(others.len())
+    }
+
+    /// Adds an object that was made from files, as Kustomize makes them: without places.
+    pub fn add_object(&mut self, file: &str, value: Value) {
+        self.add_document(file, Document { value, spans: BTreeMap::new() });
+    }
+
+    fn add_document(&mut self, file: &str, mut document: Document) {
+        if word(&document.value, "/apiVersion").starts_with("kustomize.config.k8s.io/") {
+            return;
+        }
+        let namespace = self.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
+        let bare = word(&document.value, "/metadata/namespace").is_empty() && !is_cluster_scoped(word(&document.value, "/kind"));
+        if let Some(metadata) = document.value.get_mut("metadata").and_then(Value::as_object_mut).filter(|_| bare) {
+            metadata.insert("namespace".to_owned(), Value::from(namespace));
+        }
+        self.sources.push(Source { file: file.to_owned(), document });
+    }
+
+    /// The objects in order.
+    pub fn sources(&self) -> &[Source] {
+        &self.sources
+    }
+
+    /// All objects; of those written several times, the last.
+    fn objects(&self) -> Vec<&Value> {
+        let mut last: BTreeMap<(&str, &str, &str, &str), usize> = BTreeMap::new();
+        for (index, source) in self.sources.iter().enumerate() {
+            last.insert(identity(&source.document.value), index);
+        }
+        let kept: BTreeSet<usize> = last.into_values().collect();
+        kept.into_iter().map(|index| &self.sources[index].document.value).collect()
+    }
+
+    /// The input as a world whose rules are those of `own`: with pods and endpoints as its Deployments would make them, where it has none.
+    pub fn world(&self, own: &KubeCluster, mesh: MeshConfig) -> World {
+        let objects = self.objects();
+        let templates = templates(&objects);
+        let mut world = World::builder(own.clone()).mesh(mesh).build();
+        let of_kind = |kind: &str| objects.iter().copied().filter(|object| word(object, "/kind") == kind).collect::<Vec<_>>();
+        let namespaces = of_kind("Namespace");
+        let injections = injections(&namespaces);
+        let mut pods: Vec<(&Template<'_>, KubeCluster, Value)> = Vec::new();
+        let mut next = 0;
+        let real = !of_kind("Pod").is_empty();
+        for template in &templates {
+            let injection = injections.get(template.namespace).copied().unwrap_or(Injection::Unknown);
+            let cluster = template.cluster(own);
+            let mut made = template.pods(is_injected(template, injection), &mut next);
+            if let Some(pod) = objects.iter().find(|object| real && identity(object) == ("", "Pod", template.namespace, template.name)) {
+                made = vec![with_address(pod, made.swap_remove(0))];
+            }
+            pods.extend(made.into_iter().map(|pod| (template, cluster.clone(), pod)));
+        }
+        for object in &objects {
+            if WatchedKind::of(object).is_some_and(|kind| kind != WatchedKind::Pod) {
+                world.apply(own, object);
+            }
+        }
+        for (_, cluster, pod) in &pods {
+            world.apply(cluster, pod);
+        }
+        if of_kind("EndpointSlice").is_empty() {
+            for service in of_kind("Service") {
+                for slice in slices(service, &pods) {
+                    world.apply(own, &slice);
+                }
+            }
+        }
+        world
+    }
+
+    /// What is wrong with the input. With `whole`, what is not in it does not exist.
+    pub fn report(&self, whole: bool) -> Report {
+        let objects = self.objects();
+        let templates = templates(&objects);
+        let own: KubeCluster = "local".parse().expect("a DNS label");
+        let mesh = MeshConfig::default();
+        let root = mesh.root_namespace.to_string();
+        let world = self.world(&own, mesh);
+        let mut report = Report { not_considered: not_considered(&objects), ..Report::default() };
+        for (index, source) in self.sources.iter().enumerate() {
+            for finding in self.alone(source).into_iter().chain(self.written_again(index)) {
+                report.findings.push(found(Some(source.file.clone()), finding));
+            }
+        }
+        let known = self.known(&objects, &templates, whole);
+        report.unjudged = unjudged(&objects, known);
+        let mut findings = Prepared::new(&world).analyze_knowing(known);
+        node_labels(&templates, &objects, &mut findings);
+        let of_kind = |kind: &str| objects.iter().copied().filter(|object| word(object, "/kind") == kind).collect::<Vec<_>>();
+        let namespaces = of_kind("Namespace");
+        objects::check(&namespaces, &templates, &mut findings);
+        ports::check(&of_kind("Service"), &templates, &mut findings);
+        if known.pods {
+            selectors::check_selectors(&objects, &root, &templates, &mut findings);
+        }
+        if whole || !namespaces.is_empty() {
+            let names = namespaces.iter().map(|namespace| word(namespace, "/metadata/name"));
+            let used = objects.iter().map(|object| word(object, "/metadata/namespace"));
+            selectors::check_namespaces(&objects, &names.chain(used).collect(), &mut findings);
+        }
+        let secrets: BTreeSet<_> =
+            of_kind("Secret").into_iter().map(|secret| (word(secret, "/metadata/namespace"), word(secret, "/metadata/name"))).collect();
+        if whole || !secrets.is_empty() {
+            selectors::check_credentials(&objects, &secrets, &templates, &mut findings);
+        }
+        selectors::check_service_entries(&objects, &mut findings);
+        for mut finding in findings {
+            let source = self.source_of(&finding.resource);
+            finding.position = source.and_then(|source| source.document.locate(&finding.path));
+            report.findings.push(found(source.map(|source| source.file.clone()), finding));
+        }
+        report.sort();
+        report
+    }
+
+    /// Where a resource was written last.
+    pub fn source_of(&self, resource: &ResourceRef) -> Option<&Source> {
+        let is_it = |source: &&Source| {
+            let value = &source.document.value;
+            word(value, "/kind") == resource.kind
+                && word(value, "/metadata/name") == resource.name
+                && word(value, "/metadata/namespace") == resource.namespace
+        };
+        self.sources.iter().rev().find(is_it)
+    }
+
+    /// What is wrong with one object, whatever else there is.
+    fn alone(&self, source: &Source) -> Vec<Diagnostic> {
+        let value = &source.document.value;
+        let reference = reference_of(value);
+        let error = |code: &'static str, path: &str, message: String, korean: String| {
+            source.document.place(vec![Diagnostic::new(code, Severity::Error, &reference, path, message, korean)])
+        };
+        let group = word(value, "/apiVersion").split('/').next().unwrap_or_default();
+        for field in ["apiVersion", "kind"] {
+            if word(value, &format!("/{field}")).is_empty() {
+                return error(
+                    "no-object",
+                    field,
+                    format!("{field} is missing: this is no Kubernetes object"),
+                    format!("{field}이(가) 없습니다. Kubernetes 객체가 아닙니다"),
+                );
+            }
+        }
+        if word(value, "/metadata/name").is_empty() && word(value, "/metadata/generateName").is_empty() {
+            return error("no-object", "metadata.name", "metadata.name is missing".to_owned(), "metadata.name이 없습니다".to_owned());
+        }
+        let (kind, version) = (word(value, "/kind"), word(value, "/apiVersion"));
+        if IstioKind::of(value).is_none() && group == "networking.istio.io" && IstioKind::by_name(kind).is_some() {
+            return error(
+                "no-such-version",
+                "apiVersion",
+                format!("no kind \"{kind}\" in version \"{version}\""),
+                format!("{version}에는 {kind}이(가) 없습니다. v1, v1beta1, v1alpha3 가운데 하나를 쓰세요"),
+            );
+        }
+        if group.ends_with(".istio.io") && !ISTIO_KINDS.contains(&kind) {
+            let near = super::nearest_name(kind, ISTIO_KINDS.into_iter());
+            let mut findings = error(
+                "no-such-kind",
+                "kind",
+                format!("no kind \"{kind}\" in group \"{group}\""),
+                format!("{group}에는 {kind}이라는 종류가 없습니다"),
+            );
+            if let Some(near) = near {
+                findings = findings
+                    .into_iter()
+                    .map(|finding| finding.with_help(format!("did you mean `{near}`?"), format!("혹시 `{near}`인가요?")))
+                    .collect();
+            }
+            return findings;
+        }
+        source.document.place(validate_strictly(value))
+    }
+
+    /// The same object again, otherwise: an apply to one cluster would keep only the last.
+    fn written_again(&self, index: usize) -> Option<Diagnostic> {
+        let value = &self.sources[index].document.value;
+        if word(value, "/metadata/name").is_empty() {
+            return None;
+        }
+        let later = self.sources[index + 1..].iter().rev().find(|later| identity(&later.document.value) == identity(value))?;
+        if later.document.value == *value {
+            return None;
+        }
+        let place =
+            later.document.locate("").map(|position| format!("{}:{}", later.file, position.line)).unwrap_or_else(|| later.file.clone());
+        let message =
+            format!("written again and differently at {place}: an apply to one cluster keeps only the last, and so does this check");
+        let korean = format!(
+            "{place}에 같은 이름으로 다르게 다시 쓰여 있습니다. 한 클러스터에 적용하면 마지막 것만 남고, 이 검사도 마지막 것만 봅니다"
+        );
+        let finding = Diagnostic::new("written-again", Severity::Warning, &reference_of(value), "metadata.name", message, korean);
+        self.sources[index].document.place(vec![finding]).pop()
+    }
+
+    fn known(&self, objects: &[&Value], templates: &[Template<'_>], whole: bool) -> Known {
+        if whole {
+            return Known::ALL;
+        }
+        let has = |kinds: &[&str]| objects.iter().any(|object| kinds.contains(&word(object, "/kind")));
+        let gateways: Vec<&&Value> = objects.iter().filter(|object| is_gateway(object)).collect();
+        let runs = |gateway: &&Value| {
+            let selector = texts(gateway.pointer("/spec/selector"));
+            templates.iter().any(|template| template.is_selected_by(&selector))
+        };
+        Known {
+            services: has(&["Service", "ServiceEntry"]),
+            pods: !templates.is_empty(),
+            gateways: !gateways.is_empty(),
+            gateway_pods: has(&["Pod"]) || gateways.iter().any(|gateway| runs(gateway)),
+            subsets: has(&["DestinationRule"]),
+        }
+    }
+}
+
+impl Report {
+    fn sort(&mut self) {
+        let key = |found: &Found| {
+            let position = found.finding.position.map_or((0, 0), |position| (position.line, position.column));
+            (found.file.clone(), position, found.finding.severity, found.finding.code.to_string(), found.finding.path.clone())
+        };
+        self.findings.sort_by_key(key);
+        self.findings.dedup();
+    }
+
+    /// Adds findings about one object that were made elsewhere.
+    pub fn add(&mut self, source: &Source, findings: Vec<Diagnostic>) {
+        let placed = source.document.place(findings);
+        self.findings.extend(placed.into_iter().map(|finding| found(Some(source.file.clone()), finding)));
+        self.sort();
+    }
+}
+
+/// Kinds of Istio's groups, for names that are near one of them.
+const ISTIO_KINDS: [&str; 15] = [
+    "VirtualService",
+    "DestinationRule",
+    "Gateway",
+    "ServiceEntry",
+    "Sidecar",
+    "WorkloadEntry",
+    "WorkloadGroup",
+    "EnvoyFilter",
+    "ProxyConfig",
+    "WasmPlugin",
+    "TrafficExtension",
+    "PeerAuthentication",
+    "AuthorizationPolicy",
+    "RequestAuthentication",
+    "Telemetry",
+];
+
+/// What the webhook refuses is `IST0106` to the public, what it warns of `IST0133`; our own word stays beside it.
+fn found(file: Option<String>, mut finding: Diagnostic) -> Found {
+    const OURS: [&str; 8] = [
+        "unknown-field",
+        "not-executed",
+        "never-ejects",
+        "policy-ignored",
+        "written-again",
+        "no-object",
+        "no-such-kind",
+        "no-such-version",
+    ];
+    let reason = finding.code.to_string();
+    if !reason.starts_with("IST") && !OURS.contains(&reason.as_str()) {
+        finding.code = match finding.severity {
+            Severity::Error => "IST0106".into(),
+            Severity::Warning | Severity::Info => "IST0133".into(),
+        };
+    }
+    Found { file, finding, reason }
+}
+
+fn is_gateway(object: &Value) -> bool {
+    word(object, "/kind") == "Gateway" && word(object, "/apiVersion").starts_with("networking.istio.io/")
+}
+
+fn is_cluster_scoped(kind: &str) -> bool {
+    matches!(
+        kind,
+        "Namespace"
+            | "Node"
+            | "ClusterRole"
+            | "ClusterRoleBinding"
+            | "PersistentVolume"
+            | "StorageClass"
+            | "CustomResourceDefinition"
+            | "PriorityClass"
+            | "IngressClass"
+            | "GatewayClass"
+            | "ValidatingWebhookConfiguration"
+            | "MutatingWebhookConfiguration"
+    )
+}
+
+/// Group, kind, namespace, name.
+fn identity(value: &Value) -> (&str, &str, &str, &str) {
+    let group = word(value, "/apiVersion").split_once('/').map_or("", |(group, _)| group);
+    (group, word(value, "/kind"), word(value, "/metadata/namespace"), word(value, "/metadata/name"))
+}
+
+/// A real pod, with an address where it has none yet.
+fn with_address(pod: &Value, made: Value) -> Value {
+    let mut pod = pod.clone();
+    if word(&pod, "/status/podIP").is_empty() {
+        let address = word(&made, "/status/podIP");
+        pod["status"] = json!({"phase": "Running", "podIP": address});
+    }
+    pod
+}
+
+/// The endpoints of a Service as its selector chooses them, one slice per pod since named ports may differ.
+fn slices(service: &Value, pods: &[(&Template<'_>, KubeCluster, Value)]) -> Vec<Value> {
+    let (name, namespace) = (word(service, "/metadata/name"), word(service, "/metadata/namespace"));
+    let selector = texts(service.pointer("/spec/selector"));
+    let ports = service.pointer("/spec/ports").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let selected = pods.iter().filter(|(template, _, _)| template.namespace == namespace && template.is_selected_by(&selector));
+    let slice = |(index, (template, _, pod)): (usize, &(&Template<'_>, KubeCluster, Value))| {
+        let number = |port: &Value| match port.get("targetPort") {
+            Some(Value::String(named)) => template.named_port(named).map(u64::from),
+            Some(Value::Number(number)) => number.as_u64(),
+            _ => port.get("port").and_then(Value::as_u64),
+        };
+        let ports: Vec<Value> =
+            ports.iter().filter_map(|port| Some(json!({"name": word(port, "/name"), "port": number(port)?, "protocol": "TCP"}))).collect();
+        json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv6",
+            "metadata": {"name": format!("{name}-{index}"), "namespace": namespace, "labels": {"kubernetes.io/service-name": name}},
+            "ports": ports,
+            "endpoints": [{"addresses": [word(pod, "/status/podIP")], "conditions": {"ready": true}}]})
+    };
+    selected.enumerate().map(slice).collect()
+}
+
+/// Kinds that would change the answer and were not looked at.
+fn not_considered(objects: &[&Value]) -> Vec<NotConsidered> {
+    let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
+    for object in objects {
+        let group = word(object, "/apiVersion").split_once('/').map_or("", |(group, _)| group);
+        let kind = word(object, "/kind");
+        let steers = group.ends_with(".istio.io") && IstioKind::by_name(kind).is_none()
+            || group == "gateway.networking.k8s.io"
+            || (group == "networking.k8s.io" && matches!(kind, "Ingress" | "NetworkPolicy"))
+            || is_mesh_config(object);
+        if steers {
+            let kind = if is_mesh_config(object) { "ConfigMap (MeshConfig)" } else { kind };
+            *counts.entry((group.to_owned(), kind.to_owned())).or_default() += 1;
+        }
+    }
+    counts.into_iter().map(|((group, kind), count)| NotConsidered { kind, group, count }).collect()
+}
+
+fn is_mesh_config(object: &Value) -> bool {
+    word(object, "/kind") == "ConfigMap" && object.pointer("/data/mesh").is_some_and(Value::is_string)
+}
+
+fn unjudged(objects: &[&Value], known: Known) -> Vec<Unjudged> {
+    let has = |kind: &str| objects.iter().any(|object| word(object, "/kind") == kind);
+    let list = |object: &Value, pointer: &str| object.pointer(pointer).and_then(Value::as_array).cloned().unwrap_or_default();
+    let rules = || objects.iter().filter(|object| word(object, "/kind") == "VirtualService");
+    let names_gateway = || rules().flat_map(|rule| list(rule, "/spec/gateways")).any(|name| name != "mesh");
+    let subsets = objects.iter().any(|object| !list(object, "/spec/subsets").is_empty());
+    let names_subset = || rules().any(|rule| rule.to_string().contains("\"subset\":"));
+    let gateways = objects.iter().any(|object| is_gateway(object));
+    let mut found = Vec::new();
+    found.extend((!known.services && (has("VirtualService") || has("DestinationRule"))).then_some(Unjudged::Services));
+    found.extend((!known.pods && subsets).then_some(Unjudged::Pods));
+    found.extend((!known.gateways && names_gateway()).then_some(Unjudged::Gateways));
+    found.extend((!known.gateway_pods && gateways).then_some(Unjudged::GatewayPods));
+    found.extend((!known.subsets && names_subset()).then_some(Unjudged::Subsets));
+    found
+}
+
+/// A subset by a label that only nodes have: said in words, since it is the usual reason.
+fn node_labels(templates: &[Template<'_>], objects: &[&Value], findings: &mut [Diagnostic]) {
+    let of_nodes: BTreeSet<&str> = templates.iter().flat_map(Template::node_labels).collect();
+    let of_pods: BTreeSet<&str> = templates.iter().flat_map(|template| template.labels.keys().map(String::as_str)).collect();
+    for finding in findings.iter_mut().filter(|finding| finding.code == "IST0173") {
+        let is_it = |object: &&&Value| {
+            word(object, "/kind") == "DestinationRule"
+                && word(object, "/metadata/name") == finding.resource.name
+                && word(object, "/metadata/namespace") == finding.resource.namespace
+        };
+        let index = finding.path.strip_prefix("spec.subsets[").and_then(|rest| rest.strip_suffix(']'));
+        let Some(rule) = objects.iter().find(is_it) else { continue };
+        let labels = texts(rule.pointer(&format!("/spec/subsets/{}/labels", index.unwrap_or_default())));
+        let Some(label) = labels.keys().find(|key| of_nodes.contains(key.as_str()) && !of_pods.contains(key.as_str())) else { continue };
+        finding.help = format!("`{label}` is a label of nodes here; subsets select by labels of pods. {}", finding.help);
+        finding.help_ko = format!("`{label}`은(는) 여기서 노드의 레이블입니다. 서브셋은 파드의 레이블로 고릅니다. {}", finding.help_ko);
+    }
+}
