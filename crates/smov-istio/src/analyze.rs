@@ -11,6 +11,7 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::resource::Resource;
 use crate::world::World;
 
+pub mod assume;
 mod gateways;
 mod hosts;
 pub mod input;

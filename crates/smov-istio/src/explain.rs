@@ -1,15 +1,28 @@
 //! Why does a request go where it goes? The same functions that serve traffic, told step by step.
 
 use serde::{Deserialize, Serialize};
+use smov_model::cluster::{Cluster, ConnectionLimits, LoadBalancer, OutlierDetection};
 use smov_model::names::{ClusterName, Port};
 use smov_model::record::{RuleTaken, SkippedRule};
 use smov_model::route::{
-    DirectResponse, Redirect, RequestHead, RouteAction, RoutePolicy, RouteRule, RouteTable, VirtualHost, explain_match,
+    DirectResponse, Origin, Redirect, RequestHead, RouteAction, RoutePolicy, RouteRule, RouteTable, VirtualHost, explain_match,
 };
 use smov_model::snapshot::{Snapshot, SnapshotVersion, UnknownHosts};
 
 use crate::compile::Prepared;
 use crate::world::{ProxyIdentity, Role, World};
+
+mod callers;
+mod chances;
+mod difference;
+mod examples;
+mod question;
+
+pub use callers::{Caller, caller, gateway};
+pub use chances::{Chance, End};
+pub use difference::{Change, differences};
+pub use examples::{Example, examples};
+pub use question::{InvalidQuestion, Question};
 
 /// The way of one request through one proxy, without dice: odds in place of draws.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,8 +32,14 @@ pub struct Explanation {
     pub virtual_host: Option<String>,
     /// Rules looked at before, each with the first condition that failed of each match entry.
     pub skipped: Vec<SkippedRule>,
+    /// Rules written before it that this proxy does not have at all: their `match` asks for other callers, gateways or ports.
+    #[serde(default)]
+    pub absent: Vec<Origin>,
     /// The rule that takes the request.
     pub rule: Option<RuleTaken>,
+    /// Did it take it by a condition, not because it takes everything?
+    #[serde(default)]
+    pub conditional: bool,
     /// What happens.
     pub outcome: Outcome,
     /// Timeout, retries, fault, rewrite and headers of the rule.
@@ -67,6 +86,21 @@ pub struct Odds {
     pub total: u32,
     /// Its endpoints; `None` = there is no such cluster, which is 503 `NC`. Empty is 503 `UH`.
     pub endpoints: Option<Vec<Candidate>>,
+    /// How one of them is chosen, when it is ejected, how many requests fit; `None` with `endpoints`.
+    #[serde(default)]
+    pub policy: Option<ClusterPolicy>,
+}
+
+/// What a DestinationRule gives a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterPolicy {
+    /// How an endpoint is chosen.
+    pub load_balancer: LoadBalancer,
+    /// When one is ejected; `None` = never.
+    pub outlier: Option<OutlierDetection>,
+    /// Limits of the pool.
+    pub limits: ConnectionLimits,
 }
 
 /// An endpoint that could answer.
@@ -79,6 +113,14 @@ pub struct Candidate {
     pub pod: String,
     /// In which Kubernetes cluster.
     pub kube_cluster: String,
+    /// Does it have a sidecar, so that policies of its own side could act?
+    pub has_sidecar: bool,
+    /// 0 is used first; higher ones take what lower ones cannot.
+    #[serde(default)]
+    pub priority: u32,
+    /// Is it ejected at the caller's proxy now? `None` = not known, as without a running mesh.
+    #[serde(default)]
+    pub ejected: Option<bool>,
 }
 
 /// Explains a request that a proxy gets on a port, from a world.
@@ -100,15 +142,25 @@ pub fn explain_snapshot(snapshot: &Snapshot, role: Role, port: Port, head: &Requ
             Role::Sidecar => Outcome::UnknownHost { policy: snapshot.unknown_hosts },
             Role::Gateway => Outcome::NoRoute,
         };
-        return Explanation { virtual_host: None, skipped: Vec::new(), rule: None, outcome, policy: None };
+        return Explanation {
+            virtual_host: None,
+            skipped: Vec::new(),
+            absent: Vec::new(),
+            rule: None,
+            conditional: false,
+            outcome,
+            policy: None,
+        };
     };
     let found = host.find(head);
     let skipped = skipped(host, found.map_or(host.rules.len(), |(index, _)| index), head);
     let taken = found.map(|(index, rule)| RuleTaken { index, entry: rule.takes(head).unwrap_or_default(), origin: rule.origin.clone() });
     Explanation {
         virtual_host: Some(host.name.clone()),
+        absent: absent(host, found.map_or(host.rules.len(), |(index, _)| index + 1)),
         skipped,
         rule: taken,
+        conditional: found.is_some_and(|(_, rule)| !rule.matches.is_empty()),
         outcome: found.map_or(Outcome::NoRoute, |(_, rule)| outcome(snapshot, rule)),
         policy: found.map(|(_, rule)| rule.policy.clone()),
     }
@@ -123,25 +175,53 @@ fn skipped(host: &VirtualHost, until: usize, head: &RequestHead<'_>) -> Vec<Skip
     host.rules[..until].iter().enumerate().map(told).collect()
 }
 
+/// The rules of the same resources that are missing before the one that was found. A rule says its place by its path.
+fn absent(host: &VirtualHost, until: usize) -> Vec<Origin> {
+    let place = |origin: &Origin| origin.path.strip_prefix("spec.http[")?.strip_suffix(']')?.parse::<usize>().ok();
+    let mut found: Vec<Origin> = Vec::new();
+    let seen: Vec<&Origin> = host.rules[..until].iter().map(|rule| &rule.origin).collect();
+    for (index, origin) in seen.iter().enumerate() {
+        let later = |other: &&Origin| other.resource == origin.resource;
+        let (Some(last), false) = (place(origin), seen[index + 1..].iter().copied().any(|other| later(&other))) else { continue };
+        let have: Vec<usize> = seen.iter().copied().filter(later).filter_map(place).collect();
+        let missing = (0..last).filter(|number| !have.contains(number));
+        found.extend(missing.map(|number| Origin { path: format!("spec.http[{number}]"), name: String::new(), ..(*origin).clone() }));
+    }
+    found
+}
+
 fn outcome(snapshot: &Snapshot, rule: &RouteRule) -> Outcome {
     match &rule.action {
         RouteAction::Redirect(redirect) => Outcome::Redirect { redirect: redirect.clone() },
         RouteAction::DirectResponse(response) => Outcome::DirectResponse { response: response.clone() },
         RouteAction::Forward(split) => {
-            let odds = split.arms().map(|(weight, destination)| Odds {
-                cluster: destination.cluster.clone(),
-                weight: weight.0,
-                total: split.total(),
-                endpoints: snapshot.clusters.get(&destination.cluster).map(|cluster| {
-                    let candidate = |endpoint: &smov_model::cluster::Endpoint| Candidate {
-                        address: endpoint.address,
-                        pod: endpoint.workload.pod.clone(),
-                        kube_cluster: endpoint.workload.cluster.to_string(),
-                    };
-                    cluster.endpoints.iter().map(candidate).collect()
-                }),
+            let odds = split.arms().map(|(weight, destination)| {
+                let cluster = snapshot.clusters.get(&destination.cluster);
+                Odds {
+                    cluster: destination.cluster.clone(),
+                    weight: weight.0,
+                    total: split.total(),
+                    endpoints: cluster.map(candidates),
+                    policy: cluster.map(policy_of),
+                }
             });
             Outcome::Forward { odds: odds.collect() }
         }
     }
+}
+
+fn candidates(cluster: &Cluster) -> Vec<Candidate> {
+    let candidate = |endpoint: &smov_model::cluster::Endpoint| Candidate {
+        address: endpoint.address,
+        pod: endpoint.workload.pod.clone(),
+        kube_cluster: endpoint.workload.cluster.to_string(),
+        has_sidecar: endpoint.workload.has_sidecar,
+        priority: endpoint.priority,
+        ejected: None,
+    };
+    cluster.endpoints.iter().map(candidate).collect()
+}
+
+fn policy_of(cluster: &Cluster) -> ClusterPolicy {
+    ClusterPolicy { load_balancer: cluster.load_balancer, outlier: cluster.outlier.clone(), limits: cluster.limits.clone() }
 }

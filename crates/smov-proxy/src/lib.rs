@@ -61,5 +61,6 @@ mod worker;
 
 pub use config::{ConfigError, ProxyConfig};
 pub use control_client::{Steered, steer};
+pub use path::normalize as normalize_path;
 pub use proxy::{BindError, Bound, Handle, Proxy, RandomDice, dice_for};
 pub use telemetry::counters::{Counters, ServedConnection, ServedRequest};

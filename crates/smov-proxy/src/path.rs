@@ -12,7 +12,7 @@
 use smov_model::snapshot::PathNormalization;
 
 /// The normal form of a path without query; `None` when it is normal already, which nearly all are.
-pub(crate) fn normalize(path: &str, mode: PathNormalization) -> Option<String> {
+pub fn normalize(path: &str, mode: PathNormalization) -> Option<String> {
     let (decodes, merges) = match mode {
         PathNormalization::None => return None,
         PathNormalization::Base => (false, false),

@@ -81,6 +81,8 @@ pub(crate) enum Command {
     Apply(Apply),
     /// Say what is wrong with YAML, without a cluster · 클러스터 없이 YAML의 문제를 알려 줌
     Validate(Validate),
+    /// Why a request goes where it goes, in the mesh or from files alone · 요청이 왜 그리로 가는지 설명
+    Explain(Explain),
     /// Put traffic rules back to the baseline of k8s/ · 트래픽 규칙을 처음 설정으로
     Reset,
     /// Check this machine, with a fix for each finding · 이 컴퓨터를 점검하고 해결 방법을 안내
@@ -256,6 +258,55 @@ pub(crate) struct Validate {
     /// The input is everything there is: what is not in it does not exist · 입력이 전부라고 보고 검사
     #[arg(long)]
     pub(crate) whole: bool,
+}
+
+/// `smov explain`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples · 예:
+  smov explain GET http://user-service:8081/users/ --from api-gateway -H 'x-canary: true'
+  smov explain http://user-service:8081/ --from api-gateway -f k8s/     from files, no mesh · 파일만으로
+  smov explain --gateway http://theater.example.com/                  traffic from outside · 바깥 트래픽
+  smov explain http://user-service:8081/ --expect cluster=ctx2:30      a check for CI · CI에서 확인
+  smov explain --diff old/ new/ -f k8s/ --from api-gateway             what a change moves · 바뀌는 요청
+  smov explain --request 1f0c…                                         what one request met · 실제 기록
+
+Expectations · 기대: cluster=NAME subset=NAME status=CODE rule=PATH|NAME flag=FLAG, each also with :PERCENT
+Exit codes · 종료 코드: 0 ok · 1 not as expected · 2 usage or input · 3 mesh not reachable")]
+pub(crate) struct Explain {
+    /// Method (GET without one) and URL · 메서드와 URL
+    #[arg(value_name = "[METHOD] URL", num_args = 0..=2)]
+    pub(crate) asked: Vec<String>,
+    /// Whose sidecar: a pod, a workload or an app · 보내는 파드나 워크로드
+    #[arg(long, value_name = "NAME")]
+    pub(crate) from: Option<String>,
+    /// The caller's namespace; of files without one, too · 보내는 쪽 네임스페이스
+    #[arg(long, short = 'n')]
+    pub(crate) namespace: Option<String>,
+    /// Traffic from outside, at the ingress gateway · 인그레스 게이트웨이로 들어오는 요청
+    #[arg(long, conflicts_with = "from")]
+    pub(crate) gateway: bool,
+    /// A header, `Name: value` · 헤더
+    #[arg(long = "header", short = 'H', value_name = "LINE")]
+    pub(crate) headers: Vec<String>,
+    /// Explain these files instead of the running mesh · 실행 중인 메시 대신 파일로
+    #[arg(long, short = 'f')]
+    pub(crate) filename: Vec<PathBuf>,
+    /// Kustomizations, as files · Kustomize 폴더
+    #[arg(long, short = 'k', value_name = "DIR")]
+    pub(crate) kustomize: Vec<PathBuf>,
+    /// Cluster whose sidecar is asked; without it, the first that has one · 클러스터
+    #[arg(long)]
+    pub(crate) context: Option<String>,
+    /// Exit code 1 unless this holds; may be given several times · 기대와 다르면 종료 코드 1
+    #[arg(long, value_name = "WHAT=VALUE[:PERCENT]")]
+    pub(crate) expect: Vec<String>,
+    /// Two sets of files: which requests move where · 두 설정의 차이
+    #[arg(long, num_args = 2, value_names = ["OLD", "NEW"], conflicts_with = "expect")]
+    pub(crate) diff: Vec<PathBuf>,
+    /// What the proxies recorded of a request (x-request-id) · 기록된 요청
+    #[arg(long, value_name = "ID", conflicts_with_all = ["asked", "diff", "expect", "filename", "kustomize"])]
+    pub(crate) request: Option<String>,
 }
 
 /// `smov load`.

@@ -2,6 +2,7 @@
 
 pub(crate) mod apply;
 pub(crate) mod doctor;
+pub(crate) mod explain;
 pub(crate) mod files;
 pub(crate) mod get;
 pub(crate) mod load;

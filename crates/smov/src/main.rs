@@ -61,6 +61,7 @@ fn run(cli: &Cli, language: Language) -> Outcome {
             Ok(())
         }
         Command::Validate(validate) => commands::validate::run(global, validate, language),
+        Command::Explain(explain) => wait_for(commands::explain::run(global, explain, language)),
         Command::Down => wait_for(commands::running::down(global, language)),
         Command::Status => wait_for(commands::running::status(global, language)),
         Command::Get(get) => wait_for(commands::get::run(global, get)),

@@ -58,6 +58,14 @@ impl Language {
         }
     }
 
+    /// As [`Self::line`], for texts that are mostly their arguments: the English one where both languages are read.
+    pub(crate) fn once(self, text: Text, arguments: &[&str]) -> String {
+        match self {
+            Self::Korean => fill(text.ko, arguments),
+            Self::English | Self::Both => fill(text.en, arguments),
+        }
+    }
+
     /// Of a sentence that comes in both languages, those to print.
     pub(crate) fn choose_of<'t>(self, korean: &'t str, english: &'t str) -> Vec<&'t str> {
         match self {
@@ -166,6 +174,7 @@ dictionary! {
     NO_OBJECTS: "입력에 Kubernetes 객체가 없습니다", "there is no Kubernetes object in the input";
     NO_OBJECTS_HINT: "-f 뒤에 YAML 파일이나 폴더를 적으세요", "give a YAML file or a folder after -f";
     VALIDATE_AS: "Istio {}와 같은 기준으로 검사: 파일 {}개, 객체 {}개", "checked as Istio {} would: {} file(s), {} object(s)";
+    VALIDATE_AS_SHORT: "파일만 보고 Istio {}와 같은 기준으로 계산", "from files alone, as Istio {} would";
     VALIDATE_NOT_CONSIDERED: "고려하지 않음(답이 Istio와 다를 수 있음): {}", "not considered (the answer may differ from Istio's): {}";
     VALIDATE_SKIPPED: "Kubernetes 객체가 아닌 문서 {}개는 건너뜀", "{} document(s) that are no Kubernetes objects were passed over";
     VALIDATE_UNJUDGED: "판단하지 않음", "not judged";
@@ -176,6 +185,112 @@ dictionary! {
     WORD_WARNING: "경고", "warning";
     WORD_NOTE: "참고", "note";
     WORD_HELP: "도움말", "help";
+    EXPLAIN_NEEDS_URL: "무엇을 설명할지 URL을 적으세요", "say which request: a URL is missing";
+    EXPLAIN_NEEDS_URL_HINT: "예: smov explain GET http://user-service:8081/users/ --from api-gateway", "for example: smov explain GET http://user-service:8081/users/ --from api-gateway";
+    EXPLAIN_NO_CALLER: "`{}`의 사이드카가 없습니다", "no sidecar of `{}` is connected";
+    EXPLAIN_NO_CALLER_HINT: "있는 것: {}", "there is: {}";
+    EXPLAIN_NO_GATEWAY: "Gateway가 없습니다", "there is no Gateway";
+    EXPLAIN_NO_GATEWAY_HINT: "Gateway가 들어 있는 파일을 -f로 주세요", "give the file with the Gateway after -f";
+    EXPLAIN_BAD_EXPECT: "`{}`은(는) 기대가 아닙니다", "`{}` is no expectation";
+    EXPLAIN_BAD_EXPECT_HINT: "예: cluster=ctx2, cluster=ctx2:30, subset=ctx1, status=503, rule=spec.http[0]", "for example cluster=ctx2, cluster=ctx2:30, subset=ctx1, status=503, rule=spec.http[0]";
+    EXPLAIN_NO_RECORD: "`{}` 요청의 기록이 없습니다", "no proxy has a record of request `{}`";
+    EXPLAIN_NO_RECORD_HINT: "프록시는 마지막 1,000건만 기억합니다. id는 응답의 x-request-id나 페이지의 요청 목록에 있습니다", "proxies keep the last 1,000 requests; the id is in the answer's x-request-id or in the page's list";
+    LABEL_FROM: "보낸 쪽", "from";
+    LABEL_HOST: "호스트", "host";
+    LABEL_RULE: "규칙", "rule";
+    LABEL_PASSED: "건너뛴 규칙", "passed over";
+    LABEL_SPLIT: "분배", "split";
+    LABEL_FAULT: "장애 주입", "fault";
+    LABEL_ENDPOINTS: "엔드포인트", "endpoints";
+    LABEL_BALANCE: "부하 분산", "balancing";
+    LABEL_BREAKER: "서킷 브레이커", "breaker";
+    LABEL_REWRITE: "바꿔 쓰기", "rewrite";
+    LABEL_HEADERS: "헤더", "headers";
+    LABEL_MIRROR: "복사", "mirror";
+    LABEL_CORS: "CORS", "CORS";
+    LABEL_HASH: "고정 기준", "sticks by";
+    LABEL_TIMEOUT: "시간 제한", "timeout";
+    LABEL_RETRIES: "재시도", "retries";
+    LABEL_MTLS: "mTLS", "mTLS";
+    LABEL_POLICY: "정책", "policy";
+    LABEL_ENDS: "결과", "ends";
+    LABEL_NOTE: "주의", "note";
+    FROM_ASSUMED: "{} · 네임스페이스 {} (입력에 없어 레이블 없는 파드로 가정)", "{} in namespace {} (not in the input: assumed, without labels)";
+    FROM_POD: "{} · {} · 네임스페이스 {}", "{} in {}, namespace {}";
+    FROM_GATEWAY_ASSUMED: "Gateway {} (파드는 입력에 없어 가정)", "Gateway {} (its pod is not in the input: assumed)";
+    HOST_UNKNOWN: "{}: 포트 {}에서 메시가 모르는 호스트", "{}: not a host that the mesh knows on port {}";
+    HOST_KNOWN: "{} → {}", "{} → {}";
+    HOST_PORTS: "이 호스트를 아는 포트: {}", "ports on which it is known: {}";
+    RULE_DEFAULT: "기본 경로 (이 호스트에 VirtualService 없음)", "the default route (no VirtualService steers this host)";
+    RULE_TAKEN: "{} {}/{}  {}", "{} {}/{}  {}";
+    RULE_ENTRY: "match[{}]이(가) 맞음", "by its match[{}]";
+    RULE_ALL: "조건 없음: 모든 요청", "no condition: takes every request";
+    RULE_NONE: "맞는 규칙이 없음", "no rule takes it";
+    SKIPPED_ABSENT: "이 프록시에는 없음: match가 다른 호출자, 게이트웨이, 포트를 요구", "not for this proxy: its match asks for other callers, gateways or ports";
+    MISMATCH: "{}이(가) {}인데 {}이어야 함", "{} is {}, wanted {}";
+    MISMATCH_ABSENT: "{}이(가) 없음, {}이어야 함", "{} is absent, wanted {}";
+    MISMATCH_EXCLUDED: "헤더 {}이(가) {}이라서 제외됨 (withoutHeaders)", "header {} is {}: excluded by withoutHeaders";
+    MISMATCH_EXCLUDED_ABSENT: "헤더 {}이(가) 없어 제외됨 (withoutHeaders)", "header {} is absent, which withoutHeaders excludes as an empty value";
+    WORD_URI: "경로", "path";
+    WORD_METHOD: "메서드", "method";
+    WORD_SCHEME: "스킴", "scheme";
+    WORD_AUTHORITY: "Host", "Host";
+    WORD_HEADER: "헤더 {}", "header {}";
+    WORD_QUERY: "쿼리 {}", "query {}";
+    SPLIT_SINGLE: "목적지 하나", "one destination";
+    SPLIT_ARM: "{}  {}/{}  {}", "{}  {}/{}  {}";
+    SPLIT_NC: "서브셋이나 호스트가 없음 → 503 NC", "no such subset or host → 503 NC";
+    SPLIT_UH: "엔드포인트가 없음 → 503 UH", "no endpoint → 503 UH";
+    SPLIT_WHOLE: "{} (전체)", "{} (whole host)";
+    FAULT_NONE: "없음", "none";
+    FAULT_DELAY: "{} %를 {} 지연 (timeout에 들어가지 않음)", "{} % delayed by {} (outside the timeout)";
+    FAULT_ABORT: "{} %를 {}(으)로 중단 (FI, 재시도하지 않음)", "{} % aborted with {} (FI, not retried)";
+    ENDPOINT_EJECTED: "차단됨", "ejected";
+    ENDPOINT_HEALTHY: "정상", "healthy";
+    ENDPOINT_ASSUMED: "모름 (입력에 파드 없음)", "not known (no pods in the input)";
+    ENDPOINT_PRIORITY: "우선순위 {}", "priority {}";
+    BREAKER_NONE: "없음", "none";
+    BREAKER_SAID: "연속 5xx {}번, 게이트웨이 오류 {}번이면 {} 동안 제외, 최대 {} %", "after {} 5xx or {} gateway errors in a row ejected for {}, at most {} %";
+    BREAKER_NEVER: "엔드포인트가 {}개라 절대 차단하지 않음", "with {} endpoint(s) it never ejects";
+    LIMITS_SAID: "연결 {}, 대기 {}, 동시 요청 {} (넘으면 503 UO)", "connections {}, pending {}, active requests {} (beyond: 503 UO)";
+    TIMEOUT_NONE: "없음", "none";
+    TIMEOUT_SAID: "{} (모든 시도 합계, 넘으면 504 UT)", "{} over all tries (then 504 UT)";
+    RETRIES_NONE: "없음", "none";
+    RETRIES_SAID: "{}번까지, 조건 {}", "up to {} after the first try, on {}";
+    RETRIES_PER_TRY: "시도마다 {}", "{} per try";
+    CORS_SAID: "허용 출처: {}", "welcome origins: {}";
+    MTLS_PLAIN: "평문: 사이드카 사이 mTLS는 아직 없음", "plaintext: mTLS between sidecars comes later";
+    MTLS_NO_SIDECAR: "평문: 받는 쪽에 사이드카가 없음", "plaintext: the callee has no sidecar";
+    POLICY_NOT_ENFORCED: "AuthorizationPolicy, PeerAuthentication, RequestAuthentication은 아직 실행하지 않음", "AuthorizationPolicy, PeerAuthentication and RequestAuthentication are not enforced yet";
+    POLICY_IN_INPUT: "입력에 있지만 고려하지 않음: {}", "in the input but not considered: {}";
+    ENDS_CLUSTER: "{} 파드가 답함", "a pod of {} answers";
+    ENDS_PASSTHROUGH: "메시 밖으로 그대로 전달", "passed on by name, outside the mesh";
+    NOTE_ASSUMED_SERVICES: "입력에 Service가 없어 규칙이 말하는 호스트를 포트 {}의 서비스로 가정", "no Service is in the input: the hosts of the rules are assumed to be Services on port {}";
+    NOTE_ASSUMED_PODS: "입력에 파드가 없어 서브셋마다 하나씩 있다고 가정", "no pod is in the input: one is assumed per subset";
+    NOTE_COMPUTED: "설정으로 계산한 확률이며, 실제 추첨 결과가 아님", "odds computed from the configuration, not a draw";
+    NOTE_GATEWAY_PORT: "게이트웨이 서버 포트 {}로 봄", "taken as server port {} of the gateway";
+    NOTE_PATH: "정규화된 경로: {}", "path after normalisation: {}";
+    NOTE_NOT_CONSIDERED: "고려하지 않음(답이 다를 수 있음): {}", "not considered (the answer may differ): {}";
+    NOTE_ERRORS: "입력에 오류가 {}개 있음. `smov validate`로 보세요. 잘못된 객체는 빠짐", "the input has {} error(s): see `smov validate`; what is refused is left out";
+    EXPECT_MET: "기대대로: {}", "as expected: {}";
+    EXPECT_MISSED: "기대와 다름: {} (실제 {})", "not as expected: {} (it is {})";
+    DIFF_NONE: "달라지는 요청이 없습니다 (비교한 요청 {}건)", "no request is treated otherwise ({} compared)";
+    DIFF_SOME: "비교한 요청 {}건 가운데 {}건이 달라집니다", "{} requests compared, {} are treated otherwise";
+    DIFF_UNCLEAR: "정규식에 맞는 예를 못 만들어 확인하지 못한 요청: {}", "not checked, no text was found for the pattern of: {}";
+    LABEL_OLD: "이전", "old";
+    LABEL_NEW: "이후", "new";
+    RECORD_TITLE: "{} · {} · {}", "{} · {} · {}";
+    RECORD_OUTBOUND: "나가는 요청", "outbound";
+    RECORD_INBOUND: "들어온 요청", "inbound";
+    RECORD_INGRESS: "게이트웨이", "ingress";
+    LABEL_ANSWER: "응답", "answer";
+    LABEL_DRAWS: "추첨", "draws";
+    LABEL_ATTEMPTS: "시도", "attempts";
+    LABEL_PHASES: "단계", "phases";
+    LABEL_PEER: "상대", "peer";
+    RECORD_NO_ANSWER: "클라이언트가 먼저 끊음", "the client went away";
+    RECORD_DRAW: "{}: {}/{}, 구간 {}–{} → {}", "{}: {} of {}, in {}–{} → {}";
+    RECORD_EJECTED: "차단되어 제외: {}", "passed over, ejected: {}";
     LOAD_SUMMARY: "요청 {}건, {}초, 초당 {}건", "{} requests in {} s, {} per second";
     LOAD_NO_ANSWER: "응답 없음", "no answer";
     LOAD_BAD_MIX: "`{}`는 비율이 아닙니다. 예: user=2,movie=1", "`{}` is not a mix such as user=2,movie=1";

@@ -1,0 +1,118 @@
+//! `--request ID`: what every proxy that saw the request recorded of it.
+
+use serde_json::json;
+use smov_model::names::ClusterName;
+use smov_model::record::{Attempt, Direction, DrawTaken, Phase, Record};
+
+use super::live::{control_planes, unreachable};
+use super::sheet::Sheet;
+use super::told;
+use crate::cli::{Global, Output};
+use crate::failure::{Exit, Failure, Outcome};
+use crate::printer::{self, BOLD, paint};
+use crate::text::{self, Language};
+
+/// Runs the command; exit code 1 when nobody has a record.
+pub(super) async fn run(global: &Global, id: &str, language: Language) -> Outcome {
+    let mut records: Vec<(String, Record)> = Vec::new();
+    let mut trouble = None;
+    for (cluster, client) in control_planes(global, None)? {
+        match client.requests(id).await {
+            Ok(found) => records.extend(found.into_iter().map(|record| (cluster.clone(), record))),
+            Err(error) => trouble = Some(error),
+        }
+    }
+    if records.is_empty() {
+        return Err(match trouble {
+            Some(error) => unreachable(&error),
+            None => Failure::new(Exit::Check, text::EXPLAIN_NO_RECORD, &[&id]).hint(text::EXPLAIN_NO_RECORD_HINT, &[]),
+        });
+    }
+    records.sort_by_key(|(_, record)| record.started);
+    if global.output == Output::Json {
+        let records: Vec<_> = records.iter().map(|(cluster, record)| json!({"cluster": cluster, "record": record})).collect();
+        printer::line(&serde_json::to_string_pretty(&json!({"id": id, "records": records})).expect("JSON values serialise"));
+        return Ok(());
+    }
+    for (index, (cluster, record)) in records.iter().enumerate() {
+        if index > 0 {
+            printer::line("");
+        }
+        let side = match record.direction {
+            Direction::Outbound => text::RECORD_OUTBOUND,
+            Direction::Inbound => text::RECORD_INBOUND,
+            Direction::Ingress => text::RECORD_INGRESS,
+        };
+        printer::line(&paint(BOLD, &language.once(text::RECORD_TITLE, &[&record.proxy, cluster, &language.line(side, &[])])));
+        sheet(record, language).print();
+    }
+    if let Some(error) = trouble {
+        // What one control plane knows is shown even when the other is away.
+        for line in language.lines(text::UNREACHABLE, &[&error.to_string()]) {
+            printer::warning(&line);
+        }
+    }
+    Ok(())
+}
+
+fn sheet(record: &Record, language: Language) -> Sheet {
+    let label = |text| language.line(text, &[]);
+    let mut sheet = Sheet::default();
+    let host = record.virtual_host.as_ref().map(|name| format!(" → {name}")).unwrap_or_default();
+    sheet.row(label(text::LABEL_HOST), vec![format!("{} {}{}{host}", record.method, record.authority, record.path)]);
+    if record.direction != Direction::Inbound {
+        let origin = record.rule.as_ref().map(|rule| told::origin_words(&rule.origin, language));
+        sheet.row(label(text::LABEL_RULE), origin.map_or_else(|| language.lines(text::RULE_NONE, &[]), |origin| vec![origin]));
+        let skipped = record.skipped.iter().map(|rule| format!("{}: {}", rule.origin.path, told::why_not(rule, language)));
+        sheet.row(label(text::LABEL_PASSED), skipped.collect());
+    }
+    sheet.row(label(text::LABEL_DRAWS), record.draws.iter().map(|draw| draw_words(draw, language)).collect());
+    if record.injected_delay > 0 {
+        sheet.row(label(text::LABEL_FAULT), vec![format!("DI {}", micros(record.injected_delay))]);
+    }
+    sheet.row(
+        label(text::LABEL_ATTEMPTS),
+        record.attempts.iter().enumerate().flat_map(|(index, one)| attempt(index, one, language)).collect(),
+    );
+    sheet.row(label(text::LABEL_MIRROR), record.mirrors.iter().map(ClusterName::to_string).collect());
+    sheet.row(
+        label(text::LABEL_PEER),
+        record.peer.iter().map(|peer| format!("{} ({}, {})", peer.pod, peer.workload, peer.kube_cluster)).collect(),
+    );
+    let status = match record.status {
+        0 => language.line(text::RECORD_NO_ANSWER, &[]),
+        status => format!("{status} {}", record.flags),
+    };
+    sheet.row(label(text::LABEL_ANSWER), vec![format!("{status}  {}", micros(record.duration))]);
+    let phases: Vec<String> = record.phases.iter().map(|(phase, at)| format!("{} {}", Phase::as_str(*phase), micros(*at))).collect();
+    sheet.row(label(text::LABEL_PHASES), if phases.is_empty() { phases } else { vec![phases.join(" · ")] });
+    sheet
+}
+
+fn micros(micros: u64) -> String {
+    told::duration(std::time::Duration::from_micros(micros))
+}
+
+fn draw_words(draw: &DrawTaken, language: Language) -> String {
+    let purpose = serde_json::to_value(draw.purpose).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default();
+    let numbers = [draw.position, draw.total, draw.range.0, draw.range.1.saturating_sub(1)].map(|number| number.to_string());
+    language.once(text::RECORD_DRAW, &[&purpose, &numbers[0], &numbers[1], &numbers[2], &numbers[3], &draw.outcome])
+}
+
+fn attempt(index: usize, one: &Attempt, language: Language) -> Vec<String> {
+    let place = match (&one.pod, one.endpoint) {
+        (Some(pod), Some(address)) => format!("{pod} {address}"),
+        (None, Some(address)) => address.to_string(),
+        (_, None) => "-".to_owned(),
+    };
+    let cluster = one.kube_cluster.as_ref().map(|cluster| format!(" {cluster}")).unwrap_or_default();
+    let status = if one.status == 0 { "-".to_owned() } else { one.status.to_string() };
+    let flags = if one.flags.is_empty() { String::new() } else { format!(" {}", one.flags) };
+    let mut lines = vec![format!("{}. {place}{cluster}  {status}{flags}  {} + {}", index + 1, micros(one.started), micros(one.duration))];
+    lines.extend(one.reason.as_ref().map(|reason| format!("  {reason}")));
+    if !one.ejected.is_empty() {
+        let list = one.ejected.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        lines.push(format!("  {}", language.line(text::RECORD_EJECTED, &[&list])));
+    }
+    lines
+}
