@@ -23,6 +23,10 @@ use crate::status::SourceStatus;
 const QUIET: Duration = Duration::from_millis(1);
 /// … but no longer than this after the first.
 const BURST: Duration = Duration::from_millis(5);
+/// The world is analysed as a whole once nothing has come for this long …
+const CALM: Duration = Duration::from_millis(50);
+/// … or after this long, when something always comes.
+const ANALYSIS_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the publisher is told.
 pub(crate) enum Command {
@@ -121,6 +125,12 @@ pub(crate) struct Publisher {
     pods_changed: bool,
     synced: watch::Sender<bool>,
     diagnostics: watch::Sender<Arc<Vec<Diagnostic>>>,
+    /// What the objects and the snapshots of the last push gave.
+    findings: Vec<Diagnostic>,
+    /// What does not fit together, as of the last quiet moment.
+    analysis: Vec<Diagnostic>,
+    /// Since when the analysis is behind the world.
+    unanalysed: Option<Instant>,
     source_states: watch::Sender<BTreeMap<SourceId, SourceState>>,
 }
 
@@ -148,6 +158,9 @@ impl Publisher {
             pods_changed: false,
             synced,
             diagnostics,
+            findings: Vec::new(),
+            analysis: Vec::new(),
+            unanalysed: None,
             source_states,
         };
         (publisher, View { synced: synced_view, diagnostics: diagnostics_view, sources: sources_view })
@@ -158,10 +171,13 @@ impl Publisher {
         loop {
             let patience = self.patience;
             let impatient = !*self.synced.borrow() && Instant::now() < patience;
+            // The analysis waits for a quiet moment, so that it holds up no push, but not for ever.
+            let quiet = self.unanalysed.map(|since| (Instant::now() + CALM).min(since + ANALYSIS_PATIENCE));
             let first = tokio::select! {
                 () = shutdown.cancelled() => return,
                 command = commands.recv() => command,
                 () = tokio::time::sleep_until(patience), if impatient => { self.settle(); continue }
+                () = tokio::time::sleep_until(quiet.unwrap_or_else(Instant::now)), if quiet.is_some() => { self.analyse(); continue }
             };
             let Some(first) = first else { return };
             self.take(first);
@@ -346,10 +362,20 @@ impl Publisher {
             self.number = next.number;
             debug!(version = self.number, proxies = sent, elapsed = ?since.elapsed(), "published");
         }
-        self.show_findings(findings);
+        self.findings = findings;
+        self.unanalysed.get_or_insert_with(Instant::now);
+        self.show_findings();
     }
 
-    fn show_findings(&self, mut findings: Vec<Diagnostic>) {
+    /// Looks at the world as a whole.
+    fn analyse(&mut self) {
+        self.unanalysed = None;
+        self.analysis = Prepared::new(&self.world).analyze();
+        self.show_findings();
+    }
+
+    fn show_findings(&self) {
+        let mut findings: Vec<Diagnostic> = self.findings.iter().chain(&self.analysis).cloned().collect();
         findings.sort_by(|one, other| (&one.resource, &one.path, &one.code).cmp(&(&other.resource, &other.path, &other.code)));
         findings.dedup();
         self.diagnostics.send_if_modified(|shown| {

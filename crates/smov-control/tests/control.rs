@@ -322,6 +322,19 @@ async fn what_is_wrong_with_the_configuration_is_listed() {
     mesh.stop().await;
 }
 
+#[tokio::test]
+async fn what_does_not_fit_together_is_listed_too() {
+    let mesh = Mesh::start().await;
+    let mut elsewhere = virtual_service("elsewhere");
+    elsewhere["spec"]["http"][0]["route"][0]["destination"]["host"] = "no-such-service".into();
+    mesh.own.apply([elsewhere]);
+    let codes = async || mesh.client.diagnostics().await.unwrap().into_iter().map(|found| found.code.into_owned()).collect::<Vec<_>>();
+    eventually("it is listed", async || codes().await == ["IST0101"]).await;
+    mesh.own.apply([virtual_service("whole")]);
+    eventually("it is mended", async || codes().await.is_empty()).await;
+    mesh.stop().await;
+}
+
 fn row(id: &str) -> Row {
     Row {
         request_id: id.to_owned(),

@@ -94,6 +94,6 @@ fn treatment(explanation: &Explanation, language: Language) -> Vec<(String, Vec<
         (label(text::LABEL_FAULT), told::fault(&policy, language)),
         (label(text::LABEL_TIMEOUT), vec![told::timeout(&policy, language)]),
         (label(text::LABEL_RETRIES), vec![told::retries(&policy, language)]),
-        (label(text::LABEL_POLICY), rest),
+        (label(text::LABEL_BALANCE), rest),
     ]
 }

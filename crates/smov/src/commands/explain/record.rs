@@ -30,7 +30,13 @@ pub(super) async fn run(global: &Global, id: &str, language: Language) -> Outcom
     }
     records.sort_by_key(|(_, record)| record.started);
     if global.output == Output::Json {
-        let records: Vec<_> = records.iter().map(|(cluster, record)| json!({"cluster": cluster, "record": record})).collect();
+        // The records as the page's API gives them, each with the cluster of its proxy.
+        let told = |(cluster, record): &(String, Record)| {
+            let mut value = serde_json::to_value(record).expect("a record serialises");
+            value["cluster_of_proxy"] = json!(cluster);
+            value
+        };
+        let records: Vec<_> = records.iter().map(told).collect();
         printer::line(&serde_json::to_string_pretty(&json!({"id": id, "records": records})).expect("JSON values serialise"));
         return Ok(());
     }
@@ -57,10 +63,11 @@ pub(super) async fn run(global: &Global, id: &str, language: Language) -> Outcom
 
 fn sheet(record: &Record, language: Language) -> Sheet {
     let label = |text| language.line(text, &[]);
+    let inbound = record.direction == Direction::Inbound;
     let mut sheet = Sheet::default();
     let host = record.virtual_host.as_ref().map(|name| format!(" → {name}")).unwrap_or_default();
     sheet.row(label(text::LABEL_HOST), vec![format!("{} {}{}{host}", record.method, record.authority, record.path)]);
-    if record.direction != Direction::Inbound {
+    if !inbound {
         let origin = record.rule.as_ref().map(|rule| told::origin_words(&rule.origin, language));
         sheet.row(label(text::LABEL_RULE), origin.map_or_else(|| language.lines(text::RULE_NONE, &[]), |origin| vec![origin]));
         let skipped = record.skipped.iter().map(|rule| format!("{}: {}", rule.origin.path, told::why_not(rule, language)));
@@ -72,7 +79,7 @@ fn sheet(record: &Record, language: Language) -> Sheet {
     }
     sheet.row(
         label(text::LABEL_ATTEMPTS),
-        record.attempts.iter().enumerate().flat_map(|(index, one)| attempt(index, one, language)).collect(),
+        record.attempts.iter().enumerate().flat_map(|(index, one)| attempt(index, one, inbound, language)).collect(),
     );
     sheet.row(label(text::LABEL_MIRROR), record.mirrors.iter().map(ClusterName::to_string).collect());
     sheet.row(
@@ -99,11 +106,12 @@ fn draw_words(draw: &DrawTaken, language: Language) -> String {
     language.once(text::RECORD_DRAW, &[&purpose, &numbers[0], &numbers[1], &numbers[2], &numbers[3], &draw.outcome])
 }
 
-fn attempt(index: usize, one: &Attempt, language: Language) -> Vec<String> {
+fn attempt(index: usize, one: &Attempt, inbound: bool, language: Language) -> Vec<String> {
     let place = match (&one.pod, one.endpoint) {
         (Some(pod), Some(address)) => format!("{pod} {address}"),
         (None, Some(address)) => address.to_string(),
-        (_, None) => "-".to_owned(),
+        // Inbound, the next stop is the pod's own app.
+        (_, None) => if inbound { "app" } else { "-" }.to_owned(),
     };
     let cluster = one.kube_cluster.as_ref().map(|cluster| format!(" {cluster}")).unwrap_or_default();
     let status = if one.status == 0 { "-".to_owned() } else { one.status.to_string() };
