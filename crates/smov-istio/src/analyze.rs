@@ -60,7 +60,7 @@ impl Prepared<'_> {
 
     /// As [`Self::analyze`], where not everything may be in the world.
     pub fn analyze_knowing(&self, known: Known) -> Vec<Diagnostic> {
-        let mut findings = Vec::new();
+        let mut findings = self.virtual_services.findings.clone();
         self.check_references(known, &mut findings);
         self.check_hosts(&mut findings);
         self.check_policies(known, &mut findings);

@@ -237,6 +237,9 @@ impl Input {
         let known = self.known(&objects, &templates, whole);
         report.unjudged = unjudged(&objects, known);
         let mut findings = Prepared::new(&world).analyze_knowing(known);
+        // What the world could not read of other kinds; Istio's own were validated one by one.
+        let unread = |finding: &&Diagnostic| IstioKind::by_name(&finding.resource.kind).is_none();
+        findings.extend(world.diagnostics().filter(unread).cloned());
         node_labels(&templates, &objects, &mut findings);
         let of_kind = |kind: &str| objects.iter().copied().filter(|object| word(object, "/kind") == kind).collect::<Vec<_>>();
         let namespaces = of_kind("Namespace");
@@ -491,7 +494,7 @@ fn not_considered(objects: &[&Value]) -> Vec<NotConsidered> {
     for object in objects {
         let group = word(object, "/apiVersion").split_once('/').map_or("", |(group, _)| group);
         let kind = word(object, "/kind");
-        let steers = group.ends_with(".istio.io") && IstioKind::by_name(kind).is_none()
+        let steers = group.ends_with(".istio.io") && WatchedKind::of(object).is_none()
             || group == "gateway.networking.k8s.io"
             || (group == "networking.k8s.io" && matches!(kind, "Ingress" | "NetworkPolicy"))
             || is_mesh_config(object);
@@ -503,8 +506,11 @@ fn not_considered(objects: &[&Value]) -> Vec<NotConsidered> {
     counts.into_iter().map(|((group, kind), count)| NotConsidered { kind, group, count }).collect()
 }
 
+/// MeshConfig of another revision or root namespace than the one that is read.
 fn is_mesh_config(object: &Value) -> bool {
-    word(object, "/kind") == "ConfigMap" && object.pointer("/data/mesh").is_some_and(Value::is_string)
+    let root = MeshConfig::default().root_namespace;
+    let is_read = word(object, "/metadata/name") == "istio" && word(object, "/metadata/namespace") == root.as_str();
+    word(object, "/kind") == "ConfigMap" && object.pointer("/data/mesh").is_some_and(Value::is_string) && !is_read
 }
 
 fn unjudged(objects: &[&Value], known: Known) -> Vec<Unjudged> {

@@ -7,7 +7,6 @@ use smov_model::names::HostPattern;
 use super::{Known, did_you_mean, full_name};
 use crate::compile::{MeshService, Policy, Prepared, label, outlier};
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::hosts::SERVICE_SUFFIX;
 use crate::resource::{ClientTlsSettings, DestinationRuleSpec, OutlierDetectionSpec, PolicyBlocks, Resource, Subset};
 
 impl Prepared<'_> {
@@ -16,8 +15,8 @@ impl Prepared<'_> {
             let service = if let HostPattern::Exact(host) = &policy.pattern { self.services.get(host) } else { None };
             for rule in &policy.rules {
                 unverified_servers(rule, findings);
-                if let HostPattern::Exact(host) = &policy.pattern {
-                    if service.is_none() && known.services && host.as_str().ends_with(SERVICE_SUFFIX) {
+                if let HostPattern::Exact(_) = &policy.pattern {
+                    if service.is_none() && known.services {
                         let message =
                             format!("The host {} defined in the DestinationRule does not match any services in the mesh.", rule.spec.host);
                         let korean = format!("DestinationRule의 호스트 {}에 맞는 Service가 없습니다", rule.spec.host);

@@ -8,7 +8,7 @@ use super::{Known, did_you_mean, full_name, not_found};
 use crate::compile::{MeshService, Prepared};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::hosts::{SERVICE_SUFFIX, host_pattern, hostname, intersect, resolve_gateway};
-use crate::resource::{DestinationSpec, GatewaySpec, Metadata, Resource, VirtualServiceSpec};
+use crate::resource::{DestinationRuleSpec, DestinationSpec, GatewaySpec, Metadata, Resource, VirtualServiceSpec};
 
 impl Prepared<'_> {
     pub(super) fn check_references(&self, known: Known, findings: &mut Vec<Diagnostic>) {
@@ -27,10 +27,9 @@ impl Prepared<'_> {
             let service = self.services.get(&host);
             match service {
                 Some(service) => self.port(resource, &path, destination, service, findings),
-                None if known.services && self.is_judged(&host) => {
+                None if known.services => {
                     let finding = not_found(&resource.reference(), format!("{path}.host"), "host", &destination.host);
-                    let names = self.services.iter().filter(|service| service.namespace.as_str() == namespace);
-                    findings.push(did_you_mean(finding, &destination.host, names.map(|service| service.name.as_str())));
+                    findings.push(self.near_host(finding, &host, &destination.host, namespace));
                     continue;
                 }
                 None => {}
@@ -45,9 +44,17 @@ impl Prepared<'_> {
         }
     }
 
-    /// Hosts that end as Services do are judged; other names may be reached without being known (`ALLOW_ANY`).
-    fn is_judged(&self, host: &Hostname) -> bool {
-        host.as_str().ends_with(SERVICE_SUFFIX)
+    /// The next step for a host that does not exist: the full name of one that was cut short, or one that is spelt nearly so.
+    fn near_host(&self, finding: Diagnostic, host: &Hostname, written: &str, namespace: &str) -> Diagnostic {
+        let full: Option<Hostname> = format!("{host}.{SERVICE_SUFFIX}").parse().ok();
+        if let Some(full) = full.filter(|full| self.services.get(full).is_some()) {
+            return finding.with_help(
+                format!("a name with a dot is taken as it is: write `{full}`"),
+                format!("점이 있는 이름은 그대로 쓰입니다. `{full}`(으)로 적으세요"),
+            );
+        }
+        let names = self.services.iter().filter(|service| service.namespace.as_str() == namespace);
+        did_you_mean(finding, written, names.map(|service| service.name.as_str()))
     }
 
     fn port(
@@ -79,12 +86,15 @@ impl Prepared<'_> {
         }
     }
 
-    /// Does any client that could meet the rule know the subset? Asked for the rule's own namespace and the service's.
+    /// Does any client that could meet the rule know the subset? Asked of the rule's own namespace, the service's and the root's.
     fn has_subset(&self, host: &Hostname, owner: Option<&Namespace>, namespace: &str, subset: &str) -> bool {
-        let own: Option<Namespace> = namespace.parse().ok();
-        let viewers = [own.as_ref(), owner];
-        let mut policies = viewers.iter().flatten().filter_map(|viewer| self.policies.find(viewer, owner.unwrap_or(viewer), host));
-        policies.any(|policy| policy.subset(subset).is_some())
+        let root = self.world.mesh.root_namespace.as_str();
+        let near = |rule: &Resource<DestinationRuleSpec>| {
+            let of = rule.metadata.namespace.as_str();
+            of == namespace || of == root || owner.is_none_or(|owner| owner.as_str() == of)
+        };
+        let mut policies = self.policies.iter().filter(|policy| policy.pattern.covers(host.as_str()));
+        policies.any(|policy| policy.rules.iter().any(|rule| near(rule)) && policy.subset(subset).is_some())
     }
 
     fn defined_subsets(&self, finding: Diagnostic, host: &Hostname, subset: &str) -> Diagnostic {

@@ -120,6 +120,11 @@ impl Services {
         self.0.values().filter_map(move |all| Self::choose(client, all))
     }
 
+    /// All of them, for the analyzers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &MeshService> {
+        self.0.values().flatten()
+    }
+
     fn choose<'s>(client: &Namespace, all: &'s [MeshService]) -> Option<&'s MeshService> {
         let mut visible = all.iter().filter(|service| service.visible_to(client));
         visible.clone().find(|service| service.namespace == *client).or_else(|| visible.next())
