@@ -160,7 +160,8 @@ impl Input {
             return;
         }
         let namespace = self.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
-        let bare = word(&document.value, "/metadata/namespace").is_empty() && !is_cluster_scoped(word(&document.value, "/kind"));
+        let unsaid = document.value.pointer("/metadata/namespace").is_none_or(|found| found.is_null() || found == "");
+        let bare = unsaid && !is_cluster_scoped(word(&document.value, "/kind"));
         if let Some(metadata) = document.value.get_mut("metadata").and_then(Value::as_object_mut).filter(|_| bare) {
             metadata.insert("namespace".to_owned(), Value::from(namespace));
         }
@@ -295,6 +296,14 @@ impl Input {
                     format!("{field} is missing: this is no Kubernetes object"),
                     format!("{field}이(가) 없습니다. Kubernetes 객체가 아닙니다"),
                 );
+            }
+        }
+        for field in ["name", "namespace"] {
+            let found = value.pointer(&format!("/metadata/{field}")).unwrap_or(&Value::Null);
+            if !found.is_string() && !found.is_null() {
+                let path = format!("metadata.{field}");
+                let message = format!("{path} is {found}, not a text: put it in quotes");
+                return error("no-object", &path, message, format!("{path}이(가) 문자열이 아니라 {found}입니다. 따옴표로 감싸세요"));
             }
         }
         if word(value, "/metadata/name").is_empty() && word(value, "/metadata/generateName").is_empty() {

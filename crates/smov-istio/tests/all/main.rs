@@ -1,6 +1,8 @@
 //! Tests of the crate from outside: golden cases, tables, properties, the sample's own files.
 
 #[cfg(test)]
+mod analyzers;
+#[cfg(test)]
 mod compile;
 #[cfg(test)]
 mod fixtures;
