@@ -275,7 +275,7 @@ dictionary! {
     EXPECT_MET: "기대대로: {}", "as expected: {}";
     EXPECT_MISSED: "기대와 다름: {} (실제 {})", "not as expected: {} (it is {})";
     DIFF_NONE: "달라지는 요청이 없습니다 (비교한 요청 {}건)", "no request is treated otherwise ({} compared)";
-    DIFF_SOME: "비교한 요청 {}건 가운데 {}건이 달라집니다", "{} requests compared, {} are treated otherwise";
+    DIFF_SOME: "비교한 요청 {}건 가운데 {}건이 달라집니다", "{} request(s) compared, treated otherwise: {}";
     DIFF_UNCLEAR: "정규식에 맞는 예를 못 만들어 확인하지 못한 요청: {}", "not checked, no text was found for the pattern of: {}";
     LABEL_OLD: "이전", "old";
     LABEL_NEW: "이후", "new";

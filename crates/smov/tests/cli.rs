@@ -8,6 +8,9 @@ use std::process::{Command, Output};
 
 use smov_testkit::mesh::free_port;
 
+#[path = "cli/yaml.rs"]
+mod yaml;
+
 fn smov(state: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_smov"))
         .arg("--state-dir")
@@ -50,6 +53,8 @@ fn help_names_every_command_with_examples_in_both_languages() {
         "reset",
         "doctor",
         "load",
+        "validate",
+        "explain",
         "completions",
         "Examples",
         "예",

@@ -20,7 +20,7 @@ pub struct Chance {
 
 /// How a request ends, as far as the caller's proxy decides it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "camelCase")]
+#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum End {
     /// An endpoint of this cluster answers.
     Cluster {

@@ -5,6 +5,8 @@ mod analyzers;
 #[cfg(test)]
 mod compile;
 #[cfg(test)]
+mod explain;
+#[cfg(test)]
 mod fixtures;
 #[cfg(test)]
 mod input;
