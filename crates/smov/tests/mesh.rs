@@ -19,6 +19,8 @@ mod booking;
 mod change;
 #[path = "mesh/doors.rs"]
 mod doors;
+#[path = "mesh/envoy.rs"]
+mod envoy;
 #[path = "mesh/kills.rs"]
 mod kills;
 #[path = "mesh/rollout.rs"]

@@ -292,9 +292,9 @@ impl Routes<'_> {
         }
         let port = match redirect.port {
             Some(RedirectPort::Fixed(port)) => Some(port.number()),
-            Some(RedirectPort::OfScheme) => Some(if redirect.scheme.as_deref() == Some("https") { 443 } else { 80 }),
             Some(RedirectPort::OfListener) => Some(self.port.number()),
-            None => None,
+            // What the scheme implies is what Envoy does by itself.
+            Some(RedirectPort::OfScheme) | None => None,
         };
         if let Some(port) = port {
             value["port_redirect"] = json!(port);

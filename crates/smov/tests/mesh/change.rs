@@ -14,7 +14,7 @@ use crate::traffic::{clusters, gets};
 const RULE: &str = "user-service-vs";
 
 /// The patch that `smov up` prints.
-fn weights(ctx1: i64, ctx2: i64) -> Value {
+pub(crate) fn weights(ctx1: i64, ctx2: i64) -> Value {
     json!([
         {"op": "replace", "path": "/spec/http/1/route/0/weight", "value": ctx1},
         {"op": "replace", "path": "/spec/http/1/route/1/weight", "value": ctx2},
@@ -42,7 +42,7 @@ async fn screens_say(theatre: &Theatre, ctx1: u32, ctx2: u32, differ: bool) -> a
 }
 
 /// Changes the rule on ctx1: by kubectl where it is, else by the API.
-async fn patch(theatre: &Theatre, patch: &Value) -> anyhow::Result<()> {
+pub(crate) async fn patch(theatre: &Theatre, patch: &Value) -> anyhow::Result<()> {
     if tools::found("kubectl") {
         let arguments = ["-n", "theater-msa", "patch", "virtualservice", RULE, "--type=json", "-p", &patch.to_string()];
         let output = theatre.mesh().kubectl("ctx1", &arguments)?;

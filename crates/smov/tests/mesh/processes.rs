@@ -5,6 +5,9 @@ use std::process::Command;
 
 use crate::api::Pod;
 
+/// Part of an Envoy's command line: its bootstrap in the pod's folder.
+const ENVOY: &str = "/envoy.json";
+
 /// The process of a pod's container: of the sidecar (`istio-proxy`), or of the app.
 ///
 /// Processes are known by the pod's uid in their environment; redis overwrites that, but names its socket in the pod's folder.
@@ -13,11 +16,18 @@ pub(crate) fn process_of(state: &Path, pod: &Pod, sidecar: bool) -> anyhow::Resu
     let ours = state.display().to_string();
     for (id, line, environment) in processes() {
         let is_of_pod = (environment.contains(&ours) && environment.contains(&pod.uid)) || line.contains(&format!("/pods/{short}/"));
-        if is_of_pod && line.contains("\0proxy\0") == sidecar {
+        if is_of_pod && line.contains("\0proxy\0") == sidecar && !line.contains(ENVOY) {
             return Ok(id);
         }
     }
     anyhow::bail!("no process of {} (sidecar: {sidecar})", pod.name)
+}
+
+/// The real Envoy of a pod, the child of its sidecar's agent.
+pub(crate) fn envoy_of(pod: &Pod) -> anyhow::Result<u32> {
+    let short: String = pod.uid.chars().filter(|letter| *letter != '-').take(12).collect();
+    let found = processes().into_iter().find(|(_, line, _)| line.contains(&format!("/pods/{short}{ENVOY}")) && !line.contains("\0shim\0"));
+    found.map(|(id, ..)| id).ok_or_else(|| anyhow::anyhow!("no Envoy of {}", pod.name))
 }
 
 /// `kill -9`.
