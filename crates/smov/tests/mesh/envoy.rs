@@ -39,7 +39,8 @@ async fn real_envoys_serve_the_theatre_obey_changes_and_come_back_when_killed() 
     assert_eq!(envoy_of(&user)?, process, "changes need no restart");
 
     // Either of the two takes the other with it, and both come back.
-    for victim in [process, process_of(&state, &user, true)?] {
+    for agent in [false, true] {
+        let victim = if agent { process_of(&state, &user, true)? } else { envoy_of(&user)? };
         let restarts = user_now(&api, &user).await?.restarts("istio-proxy");
         kill(victim)?;
         eventually("the sidecar is back", async || {
