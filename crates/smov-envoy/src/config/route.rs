@@ -296,7 +296,9 @@ impl Routes<'_> {
             // What the scheme implies is what Envoy does by itself.
             Some(RedirectPort::OfScheme) | None => None,
         };
-        if let Some(port) = port {
+        // Istio never writes the port that the scheme has anyway.
+        let scheme = redirect.scheme.as_deref().unwrap_or("http");
+        if let Some(port) = port.filter(|port| !matches!((scheme, *port), ("http", 80) | ("https", 443))) {
             value["port_redirect"] = json!(port);
         }
         value
