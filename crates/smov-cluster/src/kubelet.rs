@@ -52,7 +52,7 @@ use crate::error::ApiError;
 use crate::kinds::{CONFIG_MAP, POD, SECRET};
 use crate::registry::{Object, Registry, Selector, WriteOptions};
 
-pub use self::doors::TCP_DOORS;
+pub use self::doors::{OUTBOUND_DOOR, TCP_DOORS};
 pub use self::log_source::PodLogs;
 
 #[cfg(test)]

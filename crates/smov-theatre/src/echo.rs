@@ -11,6 +11,7 @@
 
 pub mod script;
 pub mod server;
+pub mod settings;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use script::{Ending, InvalidScript, Script, Step};
 pub use server::Server;
+pub use settings::{Settings, run};
 
 use crate::identity::Identity;
 

@@ -93,6 +93,10 @@ pub(crate) enum Command {
     },
     /// Send traffic at a rate and show percentiles and the split · 일정한 속도로 트래픽을 보내고 수치를 보기
     Load(Load),
+    /// Play conformance cases on your own YAML, without a cluster · 클러스터 없이 내 YAML로 케이스를 실행
+    Test(Test),
+    /// Send a request as a pod of the running mesh, or from outside it · 실행 중인 메시의 파드로서, 또는 밖에서 요청 보내기
+    Request(Request),
     /// Shell completions · 셸 자동 완성
     Completions {
         /// Which shell · 셸 종류
@@ -158,6 +162,8 @@ pub(crate) enum AppName {
     Booking,
     /// The API gateway with the page.
     Gateway,
+    /// Answers by a script and remembers what it was asked.
+    Echo,
 }
 
 /// The operator door's port, unless it is taken or another is asked for.
@@ -336,6 +342,91 @@ pub(crate) struct Load {
     /// Give up on an answer after this long · 응답을 기다리는 최대 시간
     #[arg(long, default_value = "10s", value_parser = parse_duration)]
     pub(crate) timeout: std::time::Duration,
+}
+
+/// `smov test`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples · 예:
+  smov test cases/                          all cases below a folder · 폴더 아래의 모든 케이스
+  smov test cases/canary.yaml               one file · 파일 하나
+  smov test cases/ --data-plane both        on Envoy, too · Envoy에서도
+  smov test cases/ --junit report.xml       for CI · CI용 보고서
+
+How a case is written · 케이스 작성법: docs/guide/testing.md
+Exit codes · 종료 코드: 0 all passed · 1 a case failed · 2 wrong input")]
+pub(crate) struct Test {
+    /// Folder or file with cases · 케이스가 있는 폴더나 파일
+    #[arg(value_name = "DIR")]
+    pub(crate) path: PathBuf,
+    /// What carries the requests · 요청을 나르는 프록시
+    #[arg(long, value_enum, default_value_t = TestPlane::Smov)]
+    pub(crate) data_plane: TestPlane,
+    /// Write a JUnit report to this file · JUnit 보고서 파일
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
+    /// Only cases whose name or file holds this text · 이름이나 파일에 이 글자가 있는 케이스만
+    #[arg(long)]
+    pub(crate) filter: Option<String>,
+    /// Cases at a time · 한꺼번에 실행할 케이스 수
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) parallel: u16,
+    /// Show passed cases, too · 통과한 케이스도 보기
+    #[arg(long, short = 'v')]
+    pub(crate) verbose: bool,
+}
+
+/// `smov test --data-plane`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TestPlane {
+    /// The proxy of this binary.
+    Smov,
+    /// The real Envoy.
+    Envoy,
+    /// Both, one after the other.
+    Both,
+}
+
+/// `smov request`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples · 예:
+  smov request --from api-gateway http://user-service:8081/users/
+  smov request --from api-gateway -H 'x-canary: true' -i http://movie-service:8082/movies/
+  smov request --from user-service-ctx2 -X POST -d '{\"a\": 1}' http://booking-service:8083/bookings/
+  smov request --from outside http://user-service-ctx1:8081/users/   plaintext to a pod's port · 파드 포트로 평문
+
+Exit codes · 종료 코드: 0 an answer came · 1 an error status with --fail · 2 usage · 3 no answer")]
+pub(crate) struct Request {
+    /// A pod, or a workload whose first ready pod is taken; `outside` = from no pod · 파드나 워크로드, 밖이면 outside
+    #[arg(long, value_name = "POD|WORKLOAD|outside")]
+    pub(crate) from: String,
+    /// Method; GET, or POST with -d · 메서드
+    #[arg(long, short = 'X')]
+    pub(crate) method: Option<String>,
+    /// Header `name: value`, several times · 헤더
+    #[arg(long, short = 'H', value_name = "HEADER")]
+    pub(crate) header: Vec<String>,
+    /// Body; `@FILE` reads a file · 본문
+    #[arg(long, short = 'd')]
+    pub(crate) data: Option<String>,
+    /// Show status and headers of the answer, too · 응답의 상태와 헤더도 보기
+    #[arg(long, short = 'i')]
+    pub(crate) include: bool,
+    /// Exit 1 where the status is 400 or more · 상태가 400 이상이면 종료 코드 1
+    #[arg(long)]
+    pub(crate) fail: bool,
+    /// Cluster of the pod; without it, the first that has it · 파드의 클러스터
+    #[arg(long)]
+    pub(crate) context: Option<String>,
+    /// Namespace of the pod · 파드의 네임스페이스
+    #[arg(long, short = 'n', default_value = "theater-msa")]
+    pub(crate) namespace: String,
+    /// Give up on an answer after this long · 응답을 기다리는 최대 시간
+    #[arg(long, default_value = "30s", value_parser = parse_duration)]
+    pub(crate) timeout: std::time::Duration,
+    /// http://HOST[:PORT]/PATH
+    pub(crate) url: String,
 }
 
 /// `250ms`, `10s`, `2m`, `1h`.

@@ -6,9 +6,11 @@ pub(crate) mod explain;
 pub(crate) mod files;
 pub(crate) mod get;
 pub(crate) mod load;
+pub(crate) mod request;
 pub(crate) mod reset;
 pub(crate) mod running;
 pub(crate) mod validate;
+pub(crate) mod test;
 
 use std::path::PathBuf;
 

@@ -67,6 +67,8 @@ fn run(cli: &Cli, language: Language) -> Outcome {
         Command::Get(get) => wait_for(commands::get::run(global, get)),
         Command::Apply(apply) => wait_for(commands::apply::run(global, apply)),
         Command::Reset => wait_for(commands::reset::run(global, language)),
+        Command::Test(test) => commands::test::run(global, test, language),
+        Command::Request(request) => wait_for(commands::request::run(global, request)),
         Command::Load(load) => wait_for(commands::load::run(global, load, language)),
     }
 }

@@ -12,6 +12,10 @@ use crate::registry::Object;
 
 /// Annotation with a pod's doors: `16000=redis.theater-msa.svc.cluster.local:6379,…`.
 pub const TCP_DOORS: &str = "smov.dev/tcp-doors";
+/// Annotation with a pod's door for outbound HTTP, as in `curl -x 127.9.1.5:15001 http://user-service:8081/`.
+pub const OUTBOUND_DOOR: &str = "smov.dev/outbound-door";
+/// Port of a sidecar's outbound door.
+pub(super) const OUTBOUND: u16 = 15001;
 /// Port of the first door.
 const FIRST_DOOR: u16 = 16000;
 /// Protocols that go through the HTTP door; the rest is opaque TCP.

@@ -49,6 +49,7 @@ impl ImageCatalog for Images {
             "movie-service" => Ok(app("movie")),
             "booking-service" => Ok(app("booking")),
             "api-gateway" => Ok(app("gateway")),
+            "echo" => Ok(app("echo")),
             "pilot" => Ok(ours(&["control"])),
             "proxyv2" if request.args.iter().any(|argument| argument == "router") => {
                 let mut process = self.proxy(request, &["proxy", "--gateway"])?;
@@ -58,7 +59,7 @@ impl ImageCatalog for Images {
             "proxyv2" => self.proxy(request, &["proxy"]),
             "redis" | "valkey" => self.redis(request),
             other => Err(ImageError::NotFound(format!(
-                "image \"{}\" is not one of this machine's: smov runs programs, not containers, and knows user-service, movie-service, booking-service, api-gateway, redis, pilot and proxyv2 (`{other}` is none of them)",
+                "image \"{}\" is not one of this machine's: smov runs programs, not containers, and knows user-service, movie-service, booking-service, api-gateway, echo, redis, pilot and proxyv2 (`{other}` is none of them)",
                 request.image
             ))),
         }

@@ -13,18 +13,18 @@ use super::{News, PodWorker};
 use crate::controllers::fields::{annotation, items, name, namespace, strings, text, uid};
 use crate::kinds::{PERSISTENT_VOLUME_CLAIM, POD, SERVICE, SERVICE_ACCOUNT};
 use crate::kubelet::container::{Process, State};
-use crate::kubelet::doors::{Doors, TCP_DOORS};
+use crate::kubelet::doors::{Doors, OUTBOUND, OUTBOUND_DOOR, TCP_DOORS};
 use crate::kubelet::environment::{ConfigError, OwnDoors, expand, resolve, service_variables};
 use crate::kubelet::limits::MOUNT_RETRY;
 use crate::kubelet::logs::{forget_older, pump};
 use crate::kubelet::mounts::{Sources, private_folder, write_private};
-use crate::kubelet::network::{PORT_MAP, map_ports, mapped_port};
+use crate::kubelet::network::{PORT_MAP, map_ports, mapped_port, parse_ports};
 use crate::kubelet::process::{Exit, Launch, kill, start};
 use crate::kubelet::{ContainerRequest, ImageError, ProcessSpec};
 use crate::registry::{Object, Selector};
 
 /// Ports of a sidecar beside those of its doors: HTTP door, admin, health, metrics.
-const SIDECAR_PORTS: [u16; 4] = [15001, 15000, 15021, 15090];
+const SIDECAR_PORTS: [u16; 4] = [OUTBOUND, 15000, 15021, 15090];
 /// Variables of `smov up` that pods get, too; everything else stays outside.
 const PASSED_ON: [&str; 4] = ["PATH", "LANG", "TZ", "RUST_LOG"];
 
@@ -103,6 +103,11 @@ impl PodWorker {
             ports.dedup();
             fresh.push((PORT_MAP, map_ports(&ports).map_err(|error| error.to_string())?));
         }
+        if let Some(door) = self.outbound_door(&fresh)
+            && annotation(&self.object, OUTBOUND_DOOR) != Some(door.as_str())
+        {
+            fresh.push((OUTBOUND_DOOR, door));
+        }
         if fresh.is_empty() {
             return Ok(doors);
         }
@@ -114,6 +119,16 @@ impl PodWorker {
         });
         self.object = written.map_err(|error| error.message)?.object;
         Ok(doors)
+    }
+
+    /// Where a client sends what should leave as this pod's request; a gateway's proxy has no app and no such door.
+    fn outbound_door(&self, fresh: &[(&str, String)]) -> Option<String> {
+        if !self.has_sidecar() || self.containers.len() < 2 {
+            return None;
+        }
+        let map = fresh.iter().find(|(key, _)| *key == PORT_MAP).map(|(_, map)| map.as_str()).or_else(|| annotation(&self.object, PORT_MAP));
+        let port = map.and_then(|map| parse_ports(map).get(&OUTBOUND).copied()).unwrap_or(OUTBOUND);
+        Some(format!("{}:{port}", self.address?))
     }
 
     fn services(&self) -> Vec<Object> {
