@@ -9,8 +9,8 @@ pub(crate) mod load;
 pub(crate) mod request;
 pub(crate) mod reset;
 pub(crate) mod running;
-pub(crate) mod validate;
 pub(crate) mod test;
+pub(crate) mod validate;
 
 use std::path::PathBuf;
 

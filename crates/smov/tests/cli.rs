@@ -55,6 +55,8 @@ fn help_names_every_command_with_examples_in_both_languages() {
         "load",
         "validate",
         "explain",
+        "test",
+        "request",
         "completions",
         "Examples",
         "예",
@@ -176,4 +178,63 @@ fn doctor_gives_json_for_scripts() {
     let checks: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(checks.as_array().is_some_and(|checks| checks.len() >= 8));
     assert!(output.status.success(), "{checks:#}");
+}
+
+/// A folder with one case whose answer should have this status.
+fn one_case(status: u16) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let case = format!(
+        r#"name: A direct response needs no pod
+services: [{{name: shop, pods: [{{name: shop-1}}]}}]
+resources: |
+  apiVersion: networking.istio.io/v1
+  kind: VirtualService
+  metadata: {{name: shop}}
+  spec:
+    hosts: [shop]
+    http:
+    - directResponse: {{status: 418}}
+requests:
+  - {{get: "http://shop:8080/", expect: {{status: {status}, received: {{}}}}}}
+"#
+    );
+    std::fs::write(folder.path().join("case.yaml"), case).unwrap();
+    folder
+}
+
+#[test]
+fn test_plays_the_cases_of_a_folder_without_a_mesh() {
+    let (folder, state) = (one_case(418), tempfile::tempdir().unwrap());
+    let output = smov(state.path(), &["test", &folder.path().display().to_string()]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("smov: 1 passed, 0 failed, 0 skipped"), "{}", text(&output.stdout));
+}
+
+#[test]
+fn test_says_what_was_expected_and_what_was_seen_and_writes_junit() {
+    let (folder, state) = (one_case(200), tempfile::tempdir().unwrap());
+    let report = state.path().join("report.xml");
+    let output = smov(state.path(), &["test", &folder.path().display().to_string(), "--junit", &report.display().to_string()]);
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("request 1: status: expected 200, seen 418"), "{said}");
+    assert!(said.contains("rule shop spec.http[0]"), "the record says why: {said}");
+    let report = std::fs::read_to_string(report).unwrap();
+    assert!(report.contains("failures=\"1\"") && report.contains("expected 200, seen 418"), "{report}");
+}
+
+#[test]
+fn test_refuses_what_is_no_case_with_its_line() {
+    let (folder, state) = (one_case(200), tempfile::tempdir().unwrap());
+    std::fs::write(folder.path().join("wrong.yaml"), "name: Wrong\nrequests:\n  - {get: \"http://a/\", expct: {}}\n").unwrap();
+    let output = smov(state.path(), &["test", &folder.path().display().to_string()]);
+    fails(&output, 2, "the cases cannot be read: 1 mistake(s)");
+    assert!(text(&output.stderr).contains("wrong.yaml:3: `requests[0].expct` cannot be read: unknown field"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn request_needs_a_url_and_a_running_mesh() {
+    let state = tempfile::tempdir().unwrap();
+    fails(&smov(state.path(), &["request", "--from", "api-gateway", "user-service"]), 2, "`user-service` is not a URL to request");
+    fails(&smov(state.path(), &["request", "--from", "api-gateway", "http://user-service:8081/"]), 3, "no smov runs");
 }

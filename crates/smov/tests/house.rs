@@ -94,7 +94,15 @@ fn every_crate_forbids_unsafe_code() {
 
 #[test]
 fn every_link_of_the_documents_leads_somewhere() {
-    for document in ["README.md", "README.ko.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/adr/README.md", "docs/guide/README.md"] {
+    for document in [
+        "README.md",
+        "README.ko.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "docs/adr/README.md",
+        "docs/guide/README.md",
+        "docs/guide/testing.md",
+    ] {
         let folder = Path::new(document).parent().unwrap();
         for link in read(document).split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             if !link.starts_with("http") && !link.starts_with('#') {

@@ -6,6 +6,7 @@
     reason = "a failed step ends its test, and calls read better with values in place"
 )]
 
+mod echo;
 mod gateway;
 mod house;
 mod services;

@@ -82,7 +82,7 @@ fn question(explain: &Explain) -> Result<Option<Question>, Failure> {
 
 /// What the proxy does before it looks at routes: the path's normal form, and at a gateway the server's port behind the one dialled.
 fn settle(question: &mut Question, asked: &mut Asked, language: Language) {
-    if let Some(normal) = smov_proxy::normalize_path(&question.path) {
+    if let Some(normal) = smov_proxy::normalize_path(&question.path, asked.snapshot.path_normalization) {
         asked.notes.push(language.line(text::NOTE_PATH, &[&normal]));
         question.path = normal;
     }

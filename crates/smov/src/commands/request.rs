@@ -53,9 +53,7 @@ fn message(request: &Request, authority: &str, target: &str) -> Result<hyper::Re
     let body = match request.data.as_deref() {
         None => Bytes::new(),
         Some(data) => match data.strip_prefix('@') {
-            Some(file) => {
-                std::fs::read(file).map_err(|error| Failure::new(Exit::Usage, text::BAD_FILE, &[&file, &error]))?.into()
-            }
+            Some(file) => std::fs::read(file).map_err(|error| Failure::new(Exit::Usage, text::BAD_FILE, &[&file, &error]))?.into(),
             None => Bytes::from(data.to_owned()),
         },
     };
@@ -108,7 +106,8 @@ async fn send(to: &str, message: hyper::Request<Full<Bytes>>) -> Result<Answer, 
 
 fn show(global: &Global, request: &Request, answer: &Answer) {
     let text = String::from_utf8_lossy(&answer.body);
-    let headers = || answer.head.headers.iter().map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
+    let headers =
+        || answer.head.headers.iter().map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
     if global.output == Output::Json {
         let body = serde_json::from_slice::<Value>(&answer.body).unwrap_or_else(|_| json!(text));
         let headers: Vec<Value> = headers().map(|(name, value)| json!([name, value])).collect();

@@ -126,7 +126,8 @@ impl PodWorker {
         if !self.has_sidecar() || self.containers.len() < 2 {
             return None;
         }
-        let map = fresh.iter().find(|(key, _)| *key == PORT_MAP).map(|(_, map)| map.as_str()).or_else(|| annotation(&self.object, PORT_MAP));
+        let map =
+            fresh.iter().find(|(key, _)| *key == PORT_MAP).map(|(_, map)| map.as_str()).or_else(|| annotation(&self.object, PORT_MAP));
         let port = map.and_then(|map| parse_ports(map).get(&OUTBOUND).copied()).unwrap_or(OUTBOUND);
         Some(format!("{}:{port}", self.address?))
     }
