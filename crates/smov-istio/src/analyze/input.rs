@@ -199,7 +199,7 @@ impl Input {
             let cluster = template.cluster(own);
             let mut made = template.pods(is_injected(template, injection), &mut next);
             if let Some(pod) = objects.iter().find(|object| real && identity(object) == ("", "Pod", template.namespace, template.name)) {
-                made = vec![with_address(pod, made.swap_remove(0))];
+                made = vec![with_address(pod, &made.swap_remove(0))];
             }
             pods.extend(made.into_iter().map(|pod| (template, cluster.clone(), pod)));
         }
@@ -466,10 +466,10 @@ fn identity(value: &Value) -> (&str, &str, &str, &str) {
 }
 
 /// A real pod, with an address where it has none yet.
-fn with_address(pod: &Value, made: Value) -> Value {
+fn with_address(pod: &Value, made: &Value) -> Value {
     let mut pod = pod.clone();
     if word(&pod, "/status/podIP").is_empty() {
-        let address = word(&made, "/status/podIP");
+        let address = word(made, "/status/podIP");
         pod["status"] = json!({"phase": "Running", "podIP": address});
     }
     pod

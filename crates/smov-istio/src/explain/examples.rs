@@ -54,10 +54,10 @@ pub fn examples(snapshot: &Snapshot, role: Role) -> Vec<Example> {
 
 /// A short name where a Service has one in the caller's own namespace; one label below a wildcard.
 fn host_name(host: &VirtualHost) -> Option<String> {
-    let names = host.domains.iter().filter_map(|domain| match domain {
-        HostPattern::Exact(name) => Some(name.to_string()),
-        HostPattern::Suffix(suffix) => Some(format!("any.{suffix}")),
-        HostPattern::Any => Some("any.example.com".to_owned()),
+    let names = host.domains.iter().map(|domain| match domain {
+        HostPattern::Exact(name) => name.to_string(),
+        HostPattern::Suffix(suffix) => format!("any.{suffix}"),
+        HostPattern::Any => "any.example.com".to_owned(),
     });
     // Addresses are names too, but nobody reads them.
     names.filter(|name| name.parse::<std::net::IpAddr>().is_err()).min_by_key(String::len)
