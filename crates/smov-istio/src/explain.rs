@@ -1,11 +1,12 @@
 //! Why does a request go where it goes? The same functions that serve traffic, told step by step.
 
 use serde::{Deserialize, Serialize};
-use smov_model::cluster::{Cluster, ConnectionLimits, LoadBalancer, OutlierDetection};
+use smov_model::cluster::{Cluster, ConnectionLimits, Discovery, LoadBalancer, OutlierDetection};
 use smov_model::names::{ClusterName, Port};
 use smov_model::record::{RuleTaken, SkippedRule};
 use smov_model::route::{
-    DirectResponse, Origin, Redirect, RequestHead, RouteAction, RoutePolicy, RouteRule, RouteTable, VirtualHost, explain_match,
+    CorsDecision, DirectResponse, Origin, Redirect, RequestHead, RouteAction, RoutePolicy, RouteRule, RouteTable, VirtualHost,
+    explain_match,
 };
 use smov_model::snapshot::{Snapshot, SnapshotVersion, UnknownHosts};
 
@@ -42,6 +43,9 @@ pub struct Explanation {
     pub conditional: bool,
     /// What happens.
     pub outcome: Outcome,
+    /// What the rule's CORS policy says to the request; a preflight that it answers goes nowhere.
+    #[serde(default)]
+    pub cors: Option<CorsDecision>,
     /// Timeout, retries, fault, rewrite and headers of the rule.
     pub policy: Option<RoutePolicy>,
 }
@@ -101,6 +105,8 @@ pub struct ClusterPolicy {
     pub outlier: Option<OutlierDetection>,
     /// Limits of the pool.
     pub limits: ConnectionLimits,
+    /// Where its addresses come from: what DNS answers is not known here.
+    pub discovery: Discovery,
 }
 
 /// An endpoint that could answer.
@@ -149,6 +155,7 @@ pub fn explain_snapshot(snapshot: &Snapshot, role: Role, port: Port, head: &Requ
             rule: None,
             conditional: false,
             outcome,
+            cors: None,
             policy: None,
         };
     };
@@ -162,8 +169,15 @@ pub fn explain_snapshot(snapshot: &Snapshot, role: Role, port: Port, head: &Requ
         rule: taken,
         conditional: found.is_some_and(|(_, rule)| !rule.matches.is_empty()),
         outcome: found.map_or(Outcome::NoRoute, |(_, rule)| outcome(snapshot, rule)),
+        cors: found.and_then(|(_, rule)| cors(rule, head)),
         policy: found.map(|(_, rule)| rule.policy.clone()),
     }
+}
+
+fn cors(rule: &RouteRule, head: &RequestHead<'_>) -> Option<CorsDecision> {
+    let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
+    let policy = rule.policy.cors.as_ref()?;
+    Some(policy.decide(head.method, header("origin"), header("access-control-request-method")))
 }
 
 fn skipped(host: &VirtualHost, until: usize, head: &RequestHead<'_>) -> Vec<SkippedRule> {
@@ -223,5 +237,10 @@ fn candidates(cluster: &Cluster) -> Vec<Candidate> {
 }
 
 fn policy_of(cluster: &Cluster) -> ClusterPolicy {
-    ClusterPolicy { load_balancer: cluster.load_balancer, outlier: cluster.outlier.clone(), limits: cluster.limits.clone() }
+    ClusterPolicy {
+        load_balancer: cluster.load_balancer,
+        outlier: cluster.outlier.clone(),
+        limits: cluster.limits.clone(),
+        discovery: cluster.discovery.clone(),
+    }
 }

@@ -248,6 +248,8 @@ dictionary! {
     ENDPOINT_EJECTED: "차단됨", "ejected";
     ENDPOINT_HEALTHY: "정상", "healthy";
     ENDPOINT_ASSUMED: "모름 (입력에 파드 없음)", "not known (no pods in the input)";
+    ENDPOINT_DNS: "DNS가 답하는 주소: {}", "whatever DNS answers for {}";
+    ENDPOINT_DIALLED: "클라이언트가 건 주소 그대로", "the address that the client dials";
     ENDPOINT_PRIORITY: "우선순위 {}", "priority {}";
     BREAKER_NONE: "없음", "none";
     BREAKER_SAID: "연속 5xx {}번, 게이트웨이 오류 {}번이면 {} 동안 제외, 최대 {} %", "after {} 5xx or {} gateway errors in a row ejected for {}, at most {} %";
@@ -290,6 +292,7 @@ dictionary! {
     LABEL_PEER: "상대", "peer";
     RECORD_NO_ANSWER: "클라이언트가 먼저 끊음", "the client went away";
     RECORD_DRAW: "{}: {}/{}, 구간 {}–{} → {}", "{}: {} of {}, in {}–{} → {}";
+    RECORD_COMPUTED: "접근 로그에서: 건너뛴 규칙과 추첨 구간은 그때 설정으로 계산한 것", "from an access log: rules passed over and ranges of draws are computed from the configuration of that time";
     RECORD_EJECTED: "차단되어 제외: {}", "passed over, ejected: {}";
     LOAD_SUMMARY: "요청 {}건, {}초, 초당 {}건", "{} requests in {} s, {} per second";
     LOAD_NO_ANSWER: "응답 없음", "no answer";

@@ -1,9 +1,10 @@
 //! What may come of a request, and how likely: faults and splits multiplied out.
 
 use serde::{Deserialize, Serialize};
+use smov_model::cluster::Discovery;
 use smov_model::flag::ResponseFlag;
 use smov_model::names::ClusterName;
-use smov_model::route::AbortStatus;
+use smov_model::route::{AbortStatus, CorsDecision};
 use smov_model::snapshot::UnknownHosts;
 
 use super::{Explanation, Odds, Outcome};
@@ -46,6 +47,8 @@ impl Explanation {
         let status = |status, flag| vec![Chance { percent: 100.0, end: End::Status { status, flag } }];
         let (aborted, abort) = self.abort();
         let rest = match &self.outcome {
+            // CORS stands after faults and before the router.
+            _ if self.cors.is_some_and(CorsDecision::is_answered) => status(200, None),
             Outcome::Forward { odds } => odds.iter().map(|one| Chance { percent: one.percent(), end: one.end() }).collect(),
             Outcome::Redirect { redirect } => status(redirect.code, None),
             Outcome::DirectResponse { response } => status(response.status, None),
@@ -79,10 +82,15 @@ impl Odds {
         100.0 * f64::from(self.weight) / f64::from(self.total.max(1))
     }
 
+    /// Are its endpoints in the configuration, so that an empty list means that there are none?
+    pub fn is_listed(&self) -> bool {
+        self.policy.as_ref().is_none_or(|policy| policy.discovery == Discovery::Listed)
+    }
+
     fn end(&self) -> End {
         match &self.endpoints {
             None => End::Status { status: 503, flag: Some(ResponseFlag::Nc) },
-            Some(endpoints) if endpoints.is_empty() => End::Status { status: 503, flag: Some(ResponseFlag::Uh) },
+            Some(endpoints) if endpoints.is_empty() && self.is_listed() => End::Status { status: 503, flag: Some(ResponseFlag::Uh) },
             Some(endpoints) => {
                 let mut kube_clusters: Vec<String> = endpoints.iter().map(|endpoint| endpoint.kube_cluster.clone()).collect();
                 kube_clusters.sort();

@@ -182,3 +182,26 @@ fn a_change_of_rules_names_the_requests_that_it_moves_and_no_others() {
     assert_eq!(moved(&SHOP.replace("fixedDelay: 3s", "fixedDelay: 4s")), ["http://a:8081/ []"]);
     assert_eq!(moved(&SHOP.replace("prefix: /admin", "regex: \"/[a-z]+/x\"")), ["http://a:8081/admin []", "http://a:8081/a/x []"]);
 }
+
+#[test]
+fn a_preflight_that_the_proxy_answers_goes_nowhere() {
+    let text = SHOP.replace("  - match: [{uri: {prefix: /admin}}]\n", "  - match: [{uri: {prefix: /open}}]\n    corsPolicy: {allowOrigins: [{exact: http://page}]}\n    route: [{destination: {host: a, subset: east}}]\n  - match: [{uri: {prefix: /admin}}]\n");
+    let (snapshot, _) = snapshot(&input(&text), None);
+    let question = |method: &str, origin: &str| {
+        let headers = [format!("Origin: {origin}"), "Access-Control-Request-Method: PUT".to_owned()];
+        Question::new(method, "http://a:8081/open", &headers).unwrap()
+    };
+    let told_of = |question: Question| told(&explain_snapshot(&snapshot, Role::Sidecar, question.port, &question.head()).chances());
+    assert_eq!(told_of(question("OPTIONS", "http://page")), ["100 200 -"]);
+    assert_eq!(told_of(question("OPTIONS", "http://other")), ["100 east in east"]);
+    assert_eq!(told_of(question("GET", "http://page")), ["100 east in east"]);
+}
+
+#[test]
+fn what_dns_answers_is_not_taken_for_no_endpoint() {
+    let entry = "---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: e, namespace: shop}\nspec: {hosts: [api.example.com], ports: [{number: 80, name: http, protocol: HTTP}], resolution: DNS}\n";
+    let (snapshot, _) = snapshot(&input(&format!("{SHOP}{entry}")), None);
+    let found = ask(&snapshot, "http://api.example.com/", &[]);
+    let chances = found.chances();
+    assert!(matches!(&chances[..], [Chance { end: End::Cluster { kube_clusters, .. }, .. }] if kube_clusters.is_empty()), "{chances:?}");
+}

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use smov_model::names::ClusterName;
-use smov_model::record::{Attempt, Direction, DrawTaken, Phase, Record};
+use smov_model::record::{Attempt, Direction, DrawTaken, Phase, Record, RecordSource};
 
 use super::live::{control_planes, unreachable};
 use super::sheet::Sheet;
@@ -91,6 +91,10 @@ fn sheet(record: &Record, language: Language) -> Sheet {
         status => format!("{status} {}", record.flags),
     };
     sheet.row(label(text::LABEL_ANSWER), vec![format!("{status}  {}", micros(record.duration))]);
+    sheet.row(label(text::LABEL_CORS), record.cors.iter().map(|decision| word(decision)).collect());
+    if record.source == RecordSource::Computed {
+        sheet.row(label(text::LABEL_NOTE), language.lines(text::RECORD_COMPUTED, &[]));
+    }
     let phases: Vec<String> = record.phases.iter().map(|(phase, at)| format!("{} {}", Phase::as_str(*phase), micros(*at))).collect();
     sheet.row(label(text::LABEL_PHASES), if phases.is_empty() { phases } else { vec![phases.join(" · ")] });
     sheet
@@ -100,8 +104,13 @@ fn micros(micros: u64) -> String {
     told::duration(std::time::Duration::from_micros(micros))
 }
 
+/// The word under which a plain choice is written in JSON.
+fn word(choice: &impl serde::Serialize) -> String {
+    serde_json::to_value(choice).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
 fn draw_words(draw: &DrawTaken, language: Language) -> String {
-    let purpose = serde_json::to_value(draw.purpose).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default();
+    let purpose = word(&draw.purpose);
     let numbers = [draw.position, draw.total, draw.range.0, draw.range.1.saturating_sub(1)].map(|number| number.to_string());
     language.once(text::RECORD_DRAW, &[&purpose, &numbers[0], &numbers[1], &numbers[2], &numbers[3], &draw.outcome])
 }
@@ -116,7 +125,18 @@ fn attempt(index: usize, one: &Attempt, inbound: bool, language: Language) -> Ve
     let cluster = one.kube_cluster.as_ref().map(|cluster| format!(" {cluster}")).unwrap_or_default();
     let status = if one.status == 0 { "-".to_owned() } else { one.status.to_string() };
     let flags = if one.flags.is_empty() { String::new() } else { format!(" {}", one.flags) };
-    let mut lines = vec![format!("{}. {place}{cluster}  {status}{flags}  {} + {}", index + 1, micros(one.started), micros(one.duration))];
+    let hash = one.hash.as_ref().map(|hash| format!("  # {hash}")).unwrap_or_default();
+    let priority = if one.priority > 0 {
+        format!("  {}", language.line(text::ENDPOINT_PRIORITY, &[&one.priority.to_string()]))
+    } else {
+        String::new()
+    };
+    let mut lines = vec![format!(
+        "{}. {place}{cluster}  {status}{flags}  {} + {}{priority}{hash}",
+        index + 1,
+        micros(one.started),
+        micros(one.duration)
+    )];
     lines.extend(one.reason.as_ref().map(|reason| format!("  {reason}")));
     if !one.ejected.is_empty() {
         let list = one.ejected.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");

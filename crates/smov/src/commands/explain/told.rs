@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use smov_istio::analyze::input::is_documentation;
 use smov_istio::explain::{Candidate, Chance, ClusterPolicy, End, Explanation, Odds, Outcome, Question};
-use smov_model::cluster::{LoadBalancer, OutlierDetection};
+use smov_model::cluster::{Discovery, LoadBalancer, OutlierDetection};
 use smov_model::record::SkippedRule;
 use smov_model::route::{AbortStatus, HashKey, HeaderOperations, Mismatch, Origin, Percent, RetryOn, RoutePolicy};
 use smov_model::snapshot::Snapshot;
@@ -228,7 +228,7 @@ pub(super) fn split(odds: &[Odds], language: Language) -> Vec<String> {
     let arm = |one: &Odds| {
         let trouble = match &one.endpoints {
             None => language.line(text::SPLIT_NC, &[]),
-            Some(endpoints) if endpoints.is_empty() => language.line(text::SPLIT_UH, &[]),
+            Some(endpoints) if endpoints.is_empty() && one.is_listed() => language.line(text::SPLIT_UH, &[]),
             Some(_) if odds.len() == 1 => language.line(text::SPLIT_SINGLE, &[]),
             Some(_) => String::new(),
         };
@@ -242,6 +242,14 @@ pub(super) fn split(odds: &[Odds], language: Language) -> Vec<String> {
 
 fn endpoints(one: &Odds, asked: &Asked, language: Language) -> Vec<String> {
     let name = cluster_label(&one.cluster, language);
+    match one.policy.as_ref().map(|policy| &policy.discovery) {
+        Some(Discovery::Dns(names)) => {
+            let list = names.iter().map(|(host, port, _)| format!("{host}:{port}")).collect::<Vec<_>>().join(", ");
+            return vec![format!("{name}: {}", language.line(text::ENDPOINT_DNS, &[&list]))];
+        }
+        Some(Discovery::OriginalDestination) => return vec![format!("{name}: {}", language.line(text::ENDPOINT_DIALLED, &[]))],
+        Some(Discovery::Listed) | None => {}
+    }
     let Some(candidates) = one.endpoints.as_ref().filter(|candidates| !candidates.is_empty()) else { return Vec::new() };
     if asked.pods_assumed {
         return vec![format!("{name}: {}", language.line(text::ENDPOINT_ASSUMED, &[]))];
