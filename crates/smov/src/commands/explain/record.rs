@@ -132,10 +132,9 @@ fn attempt(index: usize, one: &Attempt, inbound: bool, language: Language) -> Ve
         String::new()
     };
     let mut lines = vec![format!(
-        "{}. {place}{cluster}  {status}{flags}  {} + {}{priority}{hash}",
+        "{}. {place}{cluster}  {status}{flags}  {}{priority}{hash}",
         index + 1,
-        micros(one.started),
-        micros(one.duration)
+        language.once(text::RECORD_ATTEMPT, &[&micros(one.started), &micros(one.duration)])
     )];
     lines.extend(one.reason.as_ref().map(|reason| format!("  {reason}")));
     if !one.ejected.is_empty() {
