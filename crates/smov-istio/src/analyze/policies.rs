@@ -7,10 +7,12 @@ use smov_model::names::HostPattern;
 use super::{Known, did_you_mean, full_name};
 use crate::compile::{MeshService, Policy, Prepared, label, outlier};
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::resource::{ClientTlsSettings, DestinationRuleSpec, OutlierDetectionSpec, PolicyBlocks, Resource, Subset};
+use crate::resource::{ClientTlsSettings, DestinationRuleSpec, OutlierDetectionSpec, PolicyBlocks, Resource, Subset, TrafficPolicy};
 
 impl Prepared<'_> {
     pub(super) fn check_policies(&self, known: Known, findings: &mut Vec<Diagnostic>) {
+        let in_force: Vec<&TrafficPolicy> = self.policies.iter().filter_map(|policy| policy.top).collect();
+        let before = findings.len();
         for policy in self.policies.iter() {
             let service = if let HostPattern::Exact(host) = &policy.pattern { self.services.get(host) } else { None };
             for rule in &policy.rules {
@@ -31,8 +33,15 @@ impl Prepared<'_> {
                     }
                 }
             }
-            overshadowed(policy, findings);
+            overshadowed(policy, &in_force, findings);
             never_ejects(policy, service.filter(|_| known.pods), findings);
+        }
+        // A rule may count for several groups of clients: what is said of it is said once.
+        let mut told = findings.split_off(before);
+        for finding in told.drain(..) {
+            if !findings[before..].contains(&finding) {
+                findings.push(finding);
+            }
         }
     }
 
@@ -68,11 +77,15 @@ impl Prepared<'_> {
     }
 }
 
-/// Several rules of one namespace for one host: subsets are united, but only the oldest rule's `trafficPolicy` is in force.
-fn overshadowed(policy: &Policy<'_>, findings: &mut Vec<Diagnostic>) {
+/// Several rules of one namespace for one host: subsets are united, but only the oldest rule's `trafficPolicy` is in force. One that is
+/// in force for other clients (by its `exportTo` or `workloadSelector`) is not idle.
+fn overshadowed(policy: &Policy<'_>, in_force: &[&TrafficPolicy], findings: &mut Vec<Diagnostic>) {
     let mut with_policy = policy.rules.iter().filter(|rule| rule.spec.traffic_policy.is_some());
     let Some(first) = with_policy.next() else { return };
-    for rule in with_policy {
+    let idle = |rule: &&&Resource<DestinationRuleSpec>| {
+        rule.spec.traffic_policy.as_ref().is_some_and(|own| !in_force.iter().any(|other| std::ptr::eq(*other, own)))
+    };
+    for rule in with_policy.filter(idle) {
         let (host, oldest) = (&rule.spec.host, full_name(first));
         let message = format!(
             "two DestinationRules set a trafficPolicy for {host}: only that of {oldest} is in force (the oldest, then by name), this one is ignored"

@@ -27,7 +27,7 @@ impl Prepared<'_> {
             let service = self.services.get(&host);
             match service {
                 Some(service) => self.port(resource, &path, destination, service, findings),
-                None if known.services => {
+                None if known.services && !self.is_under_a_wildcard(&host) => {
                     let finding = not_found(&resource.reference(), format!("{path}.host"), "host", &destination.host);
                     findings.push(self.near_host(finding, &host, &destination.host, namespace));
                     continue;
@@ -42,6 +42,12 @@ impl Prepared<'_> {
                 findings.push(self.defined_subsets(finding, &host, subset));
             }
         }
+    }
+
+    /// ServiceEntries may be for all of a domain.
+    fn is_under_a_wildcard(&self, host: &Hostname) -> bool {
+        let hosts = self.world.service_entries.values().flat_map(|entry| &entry.spec.hosts);
+        hosts.filter_map(|pattern| pattern.parse::<HostPattern>().ok()).any(|pattern| pattern.covers(host.as_str()))
     }
 
     /// The next step for a host that does not exist: the full name of one that was cut short, or one that is spelt nearly so.
