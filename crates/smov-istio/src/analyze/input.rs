@@ -241,7 +241,7 @@ impl Input {
         // What the world could not read of other kinds; Istio's own were validated one by one.
         let unread = |finding: &&Diagnostic| IstioKind::by_name(&finding.resource.kind).is_none();
         findings.extend(world.diagnostics().filter(unread).cloned());
-        node_labels(&templates, &objects, &mut findings);
+        explain_subsets(&templates, &objects, whole, &mut findings);
         let of_kind = |kind: &str| objects.iter().copied().filter(|object| word(object, "/kind") == kind).collect::<Vec<_>>();
         let namespaces = of_kind("Namespace");
         objects::check(&namespaces, &templates, &mut findings);
@@ -539,8 +539,9 @@ fn unjudged(objects: &[&Value], known: Known) -> Vec<Unjudged> {
     found
 }
 
-/// A subset by a label that only nodes have: said in words, since it is the usual reason.
-fn node_labels(templates: &[Template<'_>], objects: &[&Value], findings: &mut [Diagnostic]) {
+/// Why a subset selects no pod, where a usual reason shows: a label that only nodes have, or the name of a cluster whose YAML is not here.
+/// The latter is only a warning, unless the input is everything there is.
+fn explain_subsets(templates: &[Template<'_>], objects: &[&Value], whole: bool, findings: &mut [Diagnostic]) {
     let of_nodes: BTreeSet<&str> = templates.iter().flat_map(Template::node_labels).collect();
     let of_pods: BTreeSet<&str> = templates.iter().flat_map(|template| template.labels.keys().map(String::as_str)).collect();
     for finding in findings.iter_mut().filter(|finding| finding.code == "IST0173") {
@@ -552,6 +553,21 @@ fn node_labels(templates: &[Template<'_>], objects: &[&Value], findings: &mut [D
         let index = finding.path.strip_prefix("spec.subsets[").and_then(|rest| rest.strip_suffix(']'));
         let Some(rule) = objects.iter().find(is_it) else { continue };
         let labels = texts(rule.pointer(&format!("/spec/subsets/{}/labels", index.unwrap_or_default())));
+        let elsewhere = |key: &&str| {
+            let name = labels.get(*key);
+            name.is_some() && !templates.is_empty() && templates.iter().all(|template| template.labels.get(*key) != name)
+        };
+        if let Some(name) =
+            ["topology.istio.io/cluster", "cluster"].iter().find(|key| !whole && elsewhere(key)).and_then(|key| labels.get(*key))
+        {
+            finding.severity = Severity::Warning;
+            finding.help = format!("if {name} is another cluster, give its YAML as well: endpoints come from all. {}", finding.help);
+            finding.help_ko = format!(
+                "{name}이(가) 다른 클러스터라면 그쪽 YAML도 함께 주세요. 엔드포인트는 모든 클러스터에서 옵니다. {}",
+                finding.help_ko
+            );
+            continue;
+        }
         let Some(label) = labels.keys().find(|key| of_nodes.contains(key.as_str()) && !of_pods.contains(key.as_str())) else { continue };
         finding.help = format!("`{label}` is a label of nodes here; subsets select by labels of pods. {}", finding.help);
         finding.help_ko = format!("`{label}`은(는) 여기서 노드의 레이블입니다. 서브셋은 파드의 레이블로 고릅니다. {}", finding.help_ko);

@@ -1,6 +1,7 @@
 //! Each analyzer of files: an input that it speaks about, and the same input mended, about which it is silent.
 
 use smov_istio::analyze::input::{Input, Unjudged};
+use smov_istio::diagnostic::Severity;
 
 /// Code and path of every finding.
 fn codes_of(text: &str, whole: bool) -> Vec<String> {
@@ -154,6 +155,19 @@ fn destination_rules_for_nobody_are_told() {
         "tls: {mode: SIMPLE}",
         "loadBalancer: {simple: RANDOM}",
     );
+}
+
+#[test]
+fn a_subset_that_names_another_cluster_is_an_error_only_in_a_whole_input() {
+    let text = destination_rule("host: a, subsets: [{name: west, labels: {cluster: west}}]");
+    for (whole, severity) in [(false, Severity::Warning), (true, Severity::Error)] {
+        let mut input = Input::default();
+        input.add("x.yaml", &text).unwrap();
+        let found = input.report(whole).findings;
+        assert_eq!((found[0].finding.code.as_ref(), found[0].finding.severity), ("IST0173", severity));
+    }
+    let both = text.replace("version: v1", "version: v1, cluster: west");
+    assert_eq!(codes(&both), [""; 0]);
 }
 
 #[test]
