@@ -21,6 +21,8 @@ mod change;
 mod doors;
 #[path = "mesh/envoy.rs"]
 mod envoy;
+#[path = "mesh/explain.rs"]
+mod explain;
 #[path = "mesh/kills.rs"]
 mod kills;
 #[path = "mesh/rollout.rs"]

@@ -91,7 +91,7 @@ fn sheet(record: &Record, language: Language) -> Sheet {
         status => format!("{status} {}", record.flags),
     };
     sheet.row(label(text::LABEL_ANSWER), vec![format!("{status}  {}", micros(record.duration))]);
-    sheet.row(label(text::LABEL_CORS), record.cors.iter().map(|decision| word(decision)).collect());
+    sheet.row(label(text::LABEL_CORS), record.cors.iter().map(word).collect());
     if record.source == RecordSource::Computed {
         sheet.row(label(text::LABEL_NOTE), language.lines(text::RECORD_COMPUTED, &[]));
     }
