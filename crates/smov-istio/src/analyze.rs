@@ -15,10 +15,12 @@ pub mod assume;
 mod gateways;
 mod hosts;
 pub mod input;
+mod left_out;
 mod objects;
 mod policies;
 mod ports;
 mod references;
+mod report;
 mod selectors;
 mod templates;
 

@@ -18,6 +18,9 @@ use crate::validate::validate_strictly;
 use crate::world::{MeshConfig, WatchedKind, World};
 use crate::yaml::{Document, InvalidYaml, parse};
 
+use super::left_out::{is_gateway, not_considered, unjudged};
+use super::report::found;
+pub use super::report::{Found, NotConsidered, Report, Unjudged};
 pub use super::templates::is_documentation;
 
 /// The namespace of objects that name none, unless said otherwise.
@@ -37,96 +40,6 @@ pub struct Source {
     pub file: String,
     /// The object with its places.
     pub document: Document,
-}
-
-/// A finding and the file that it is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
-    /// The file; `None` when the resource is in none (a namespace that is only named, say).
-    pub file: Option<String>,
-    /// What is wrong; its code is public.
-    pub finding: Diagnostic,
-    /// The rule of the webhook behind `IST0106` and `IST0133`, in a word of ours; else the code again.
-    pub reason: String,
-}
-
-/// A kind that is in the input and was not looked at.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct NotConsidered {
-    /// `EnvoyFilter`, …
-    pub kind: String,
-    /// Its group: `networking.istio.io`.
-    pub group: String,
-    /// How many.
-    pub count: usize,
-}
-
-/// What could not be judged because the input has nothing of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Unjudged {
-    /// There is no Service, so hosts and ports were not looked up.
-    Services,
-    /// There is neither Pod nor Deployment, so nothing is known about the pods of subsets and selectors.
-    Pods,
-    /// There is no Gateway, so the names of gateways were not looked up.
-    Gateways,
-    /// No pod of a gateway is here.
-    GatewayPods,
-    /// There is no DestinationRule, so subsets were not looked up.
-    Subsets,
-}
-
-impl Unjudged {
-    /// A stable word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Services => "services",
-            Self::Pods => "pods",
-            Self::Gateways => "gateways",
-            Self::GatewayPods => "gateway-pods",
-            Self::Subsets => "subsets",
-        }
-    }
-
-    /// In English.
-    pub fn sentence(self) -> &'static str {
-        match self {
-            Self::Services => "no Service is in the input: hosts and ports were not looked up",
-            Self::Pods => "neither Pod nor Deployment is in the input: labels of subsets and selectors were not looked up",
-            Self::Gateways => "no Gateway is in the input: names of gateways were not looked up",
-            Self::GatewayPods => "no pod of a gateway is in the input: selectors of Gateways were not looked up",
-            Self::Subsets => "no DestinationRule is in the input: subsets were not looked up",
-        }
-    }
-
-    /// In Korean.
-    pub fn sentence_ko(self) -> &'static str {
-        match self {
-            Self::Services => "입력에 Service가 없어 호스트와 포트는 확인하지 않았습니다",
-            Self::Pods => "입력에 Pod도 Deployment도 없어 서브셋과 선택자의 레이블은 확인하지 않았습니다",
-            Self::Gateways => "입력에 Gateway가 없어 게이트웨이 이름은 확인하지 않았습니다",
-            Self::GatewayPods => "입력에 게이트웨이 파드가 없어 Gateway의 선택자는 확인하지 않았습니다",
-            Self::Subsets => "입력에 DestinationRule이 없어 서브셋은 확인하지 않았습니다",
-        }
-    }
-}
-
-/// What there is to say about an input.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Report {
-    /// By file and line.
-    pub findings: Vec<Found>,
-    /// Kinds that were not looked at: the answer may differ from Istio's.
-    pub not_considered: Vec<NotConsidered>,
-    /// What was not judged.
-    pub unjudged: Vec<Unjudged>,
-}
-
-impl Report {
-    /// How many findings are of this severity.
-    pub fn count(&self, severity: Severity) -> usize {
-        self.findings.iter().filter(|found| found.finding.severity == severity).count()
-    }
 }
 
 impl Input {
@@ -378,24 +291,6 @@ impl Input {
     }
 }
 
-impl Report {
-    fn sort(&mut self) {
-        let key = |found: &Found| {
-            let position = found.finding.position.map_or((0, 0), |position| (position.line, position.column));
-            (found.file.clone(), position, found.finding.severity, found.finding.code.to_string(), found.finding.path.clone())
-        };
-        self.findings.sort_by_key(key);
-        self.findings.dedup();
-    }
-
-    /// Adds findings about one object that were made elsewhere.
-    pub fn add(&mut self, source: &Source, findings: Vec<Diagnostic>) {
-        let placed = source.document.place(findings);
-        self.findings.extend(placed.into_iter().map(|finding| found(Some(source.file.clone()), finding)));
-        self.sort();
-    }
-}
-
 /// Kinds of Istio's groups, for names that are near one of them.
 const ISTIO_KINDS: [&str; 15] = [
     "VirtualService",
@@ -414,32 +309,6 @@ const ISTIO_KINDS: [&str; 15] = [
     "RequestAuthentication",
     "Telemetry",
 ];
-
-/// What the webhook refuses is `IST0106` to the public, what it warns of `IST0133`; our own word stays beside it.
-fn found(file: Option<String>, mut finding: Diagnostic) -> Found {
-    const OURS: [&str; 8] = [
-        "unknown-field",
-        "not-executed",
-        "never-ejects",
-        "policy-ignored",
-        "written-again",
-        "no-object",
-        "no-such-kind",
-        "no-such-version",
-    ];
-    let reason = finding.code.to_string();
-    if !reason.starts_with("IST") && !OURS.contains(&reason.as_str()) {
-        finding.code = match finding.severity {
-            Severity::Error => "IST0106".into(),
-            Severity::Warning | Severity::Info => "IST0133".into(),
-        };
-    }
-    Found { file, finding, reason }
-}
-
-fn is_gateway(object: &Value) -> bool {
-    word(object, "/kind") == "Gateway" && word(object, "/apiVersion").starts_with("networking.istio.io/")
-}
 
 fn is_cluster_scoped(kind: &str) -> bool {
     matches!(
@@ -495,48 +364,6 @@ fn slices(service: &Value, pods: &[(&Template<'_>, KubeCluster, Value)]) -> Vec<
             "endpoints": [{"addresses": [word(pod, "/status/podIP")], "conditions": {"ready": true}}]})
     };
     selected.enumerate().map(slice).collect()
-}
-
-/// Kinds that would change the answer and were not looked at.
-fn not_considered(objects: &[&Value]) -> Vec<NotConsidered> {
-    let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
-    for object in objects {
-        let group = word(object, "/apiVersion").split_once('/').map_or("", |(group, _)| group);
-        let kind = word(object, "/kind");
-        let steers = group.ends_with(".istio.io") && WatchedKind::of(object).is_none()
-            || group == "gateway.networking.k8s.io"
-            || (group == "networking.k8s.io" && matches!(kind, "Ingress" | "NetworkPolicy"))
-            || is_mesh_config(object);
-        if steers {
-            let kind = if is_mesh_config(object) { "ConfigMap (MeshConfig)" } else { kind };
-            *counts.entry((group.to_owned(), kind.to_owned())).or_default() += 1;
-        }
-    }
-    counts.into_iter().map(|((group, kind), count)| NotConsidered { kind, group, count }).collect()
-}
-
-/// MeshConfig of another revision or root namespace than the one that is read.
-fn is_mesh_config(object: &Value) -> bool {
-    let root = MeshConfig::default().root_namespace;
-    let is_read = word(object, "/metadata/name") == "istio" && word(object, "/metadata/namespace") == root.as_str();
-    word(object, "/kind") == "ConfigMap" && object.pointer("/data/mesh").is_some_and(Value::is_string) && !is_read
-}
-
-fn unjudged(objects: &[&Value], known: Known) -> Vec<Unjudged> {
-    let has = |kind: &str| objects.iter().any(|object| word(object, "/kind") == kind);
-    let list = |object: &Value, pointer: &str| object.pointer(pointer).and_then(Value::as_array).cloned().unwrap_or_default();
-    let rules = || objects.iter().filter(|object| word(object, "/kind") == "VirtualService");
-    let names_gateway = || rules().flat_map(|rule| list(rule, "/spec/gateways")).any(|name| name != "mesh");
-    let subsets = objects.iter().any(|object| !list(object, "/spec/subsets").is_empty());
-    let names_subset = || rules().any(|rule| rule.to_string().contains("\"subset\":"));
-    let gateways = objects.iter().any(|object| is_gateway(object));
-    let mut found = Vec::new();
-    found.extend((!known.services && (has("VirtualService") || has("DestinationRule"))).then_some(Unjudged::Services));
-    found.extend((!known.pods && subsets).then_some(Unjudged::Pods));
-    found.extend((!known.gateways && names_gateway()).then_some(Unjudged::Gateways));
-    found.extend((!known.gateway_pods && gateways).then_some(Unjudged::GatewayPods));
-    found.extend((!known.subsets && names_subset()).then_some(Unjudged::Subsets));
-    found
 }
 
 /// Why a subset selects no pod, where a usual reason shows: a label that only nodes have, or the name of a cluster whose YAML is not here.
