@@ -275,3 +275,135 @@ fn a_pooled_connection_that_the_pod_closed_fails_no_request() {
         }
     });
 }
+
+/// Whatever the framing, at most the first request reaches the app, and what reaches it has one framing.
+#[test]
+fn no_second_request_hides_in_a_first() {
+    run(async {
+        let (pod, snapshot) = one_pod(
+            "127.70.4.70",
+            App::start(|request| async move {
+                match request.into_body().collect().await {
+                    Ok(body) => text(200, body.to_bytes()),
+                    Err(_) => text(400, "broken"),
+                }
+            }),
+        );
+        let caller = caller(snapshot);
+        let hidden = "GET /smuggled HTTP/1.1\r\nhost: user-service:8081\r\n\r\n";
+        let post = format!("POST {URI} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n");
+        for (framing, status) in [
+            // Two framings, also where lines end in a bare LF or a value is folded.
+            (format!("content-length: 5\ntransfer-encoding: chunked\n\n0\r\n\r\n{hidden}"), 400),
+            (format!("transfer-encoding: chunked\r\nCONTENT-LENGTH: 0\r\n\r\n0\r\n\r\n{hidden}"), 400),
+            (format!("transfer-encoding:\r\n chunked\r\n\r\n0\r\n\r\n{hidden}"), 400),
+            // Codings that are not chunked alone.
+            (format!("transfer-encoding: identity\r\n\r\n{hidden}"), 400),
+            (format!("transfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n{hidden}"), 400),
+            (format!("transfer-encoding: xchunked\r\n\r\n0\r\n\r\n{hidden}"), 400),
+            (format!("transfer-encoding: \x0bchunked\r\n\r\n0\r\n\r\n{hidden}"), 400),
+            // Lengths that are no lengths.
+            (format!("content-length: 0x5\r\n\r\n{hidden}"), 400),
+            (format!("content-length: -1\r\n\r\n{hidden}"), 400),
+            (format!("content-length: 1 1\r\n\r\n{hidden}"), 400),
+            (format!("content-length: 99999999999999999999\r\n\r\n{hidden}"), 400),
+            (format!("content-length: 0, 5\r\n\r\n{hidden}"), 400),
+            // Names that are no names.
+            (format!("content-length : 5\r\n\r\n{hidden}"), 400),
+            (format!("x y: 1\r\ncontent-length: 0\r\n\r\n{hidden}"), 400),
+            (format!("x: a\0b\r\ncontent-length: 0\r\n\r\n{hidden}"), 400),
+            (format!(" x: leading\r\ncontent-length: 0\r\n\r\n{hidden}"), 400),
+            // Chunks that are no chunks.
+            (format!("transfer-encoding: chunked\r\n\r\nzz\r\n{hidden}"), 400),
+            (format!("transfer-encoding: chunked\r\n\r\n-1\r\n{hidden}"), 400),
+            (format!("transfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\n{hidden}"), 400),
+            (format!("transfer-encoding: chunked\r\n\r\n2\r\nabX0\r\n\r\n{hidden}"), 400),
+            // Plain ones, closed as they asked: what comes after is not looked at.
+            (format!("content-length: 0\r\n\r\n{hidden}"), 200),
+            (format!("transfer-encoding: chunked\r\n\r\n0\r\n\r\n{hidden}"), 200),
+            // The same length twice is one length, and is passed on once.
+            (format!("content-length: 2\r\ncontent-length: 2\r\n\r\nab{hidden}"), 200),
+        ] {
+            let answer = raw(caller.outbound.unwrap(), &format!("{post}{framing}")).await;
+            let got: u16 = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+            assert_eq!(got, status, "{framing:?}: {answer}");
+            assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{framing:?}: {answer}");
+        }
+        let seen = pod.app.log.borrow();
+        assert!(seen.iter().all(|seen| seen.uri == "/users/"), "{seen:?}");
+        assert!(seen.iter().all(|seen| seen.headers.get_all("content-length").iter().count() <= 1), "{seen:?}");
+    });
+}
+
+#[test]
+fn chunk_extensions_end_at_this_hop_and_the_bytes_stay() {
+    run(async {
+        let (pod, snapshot) = one_pod(
+            "127.70.4.71",
+            App::start(|request| async move {
+                let body = request.into_body().collect().await.unwrap().to_bytes();
+                text(200, body)
+            }),
+        );
+        let caller = caller(snapshot);
+        let body = "3;name=value;other=\"quoted\"\r\nabc\r\n0A ; x\r\n0123456789\r\n0;last\r\n\r\n";
+        let head = format!("POST {URI} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n");
+        let answer = raw(caller.outbound.unwrap(), &format!("{head}{body}")).await;
+        assert!(answer.ends_with("\r\n\r\nabc0123456789"), "{answer}");
+        assert_eq!(pod.app.log.borrow()[0].headers["transfer-encoding"], "chunked");
+        // An extension without end is not read for ever.
+        let mut endless = TcpStream::connect(caller.outbound.unwrap()).await.unwrap();
+        endless.write_all(format!("{head}3;").as_bytes()).await.unwrap();
+        let piece = "a".repeat(16 << 10);
+        let mut sent = 0;
+        while sent < 64 << 20 && endless.write_all(piece.as_bytes()).await.is_ok() {
+            sent += piece.len();
+        }
+        assert!(sent < 64 << 20, "an extension of {sent} bytes was read");
+    });
+}
+
+#[test]
+fn the_uri_says_where_to_and_the_host_header_does_not() {
+    run(async {
+        let (pod, snapshot) = one_pod("127.70.4.72", App::saying("ok"));
+        let caller = caller(snapshot);
+        let door = caller.outbound.unwrap();
+        for host in ["elsewhere.example:9", "user-service:9999", "a b", ""] {
+            let answer = raw(door, &format!("GET {URI} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n")).await;
+            assert!(answer.starts_with("HTTP/1.1 200"), "{host:?}: {answer}");
+        }
+        assert!(pod.app.log.borrow().iter().all(|seen| seen.headers["host"] == "user-service:8081"));
+        // In origin form Host is all there is, and there must be one that is one.
+        for head in [
+            "GET /users/ HTTP/1.1\r\n\r\n",
+            "GET /users/ HTTP/1.1\r\nhost:\r\n\r\n",
+            "GET /users/ HTTP/1.1\r\nhost: user-service:8081\r\nhost: other\r\n\r\n",
+            "GET /users/ HTTP/1.1\r\nhost: user-service:99999\r\n\r\n",
+        ] {
+            let answer = raw(door, head).await;
+            assert!(answer.starts_with("HTTP/1.1 400"), "{head:?}: {answer}");
+        }
+        // Credentials in the URI are no part of the host.
+        let answer = raw(door, "GET http://user:secret@user-service:8081/users/ HTTP/1.1\r\nconnection: close\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!(raw(door, "CONNECT user-service:8081 HTTP/1.1\r\nhost: user-service:8081\r\n\r\n").await.starts_with("HTTP/1.1 405"));
+    });
+}
+
+#[test]
+fn lines_that_end_in_a_bare_newline_are_passed_on_with_both() {
+    run(async {
+        let upstream = tokio::net::TcpListener::bind("127.70.4.73:0").await.unwrap();
+        let endpoint = (upstream.local_addr().unwrap(), workload("raw", "user-service-ctx1", "ctx1"));
+        let caller = caller(caller_snapshot(vec![rule(to(&[(1, None)]))], vec![cluster(None, &[endpoint])]));
+        let mut client = TcpStream::connect(caller.outbound.unwrap()).await.unwrap();
+        client.write_all(format!("GET {URI} HTTP/1.1\nhost: x\nx-a: 1\n\n").as_bytes()).await.unwrap();
+        let (mut stream, _) = upstream.accept().await.unwrap();
+        let mut head = vec![0; 4096];
+        let read = stream.read(&mut head).await.unwrap();
+        let head = String::from_utf8_lossy(&head[..read]).into_owned();
+        assert!(head.starts_with("GET /users/ HTTP/1.1\r\n") && head.contains("x-a: 1\r\n") && head.ends_with("\r\n\r\n"), "{head}");
+        assert_eq!(head.matches('\n').count(), head.matches("\r\n").count());
+    });
+}

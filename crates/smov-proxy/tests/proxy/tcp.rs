@@ -77,3 +77,51 @@ fn bytes_pass_through_a_door_until_the_upstream_goes() {
         assert!(caller.handle.metrics().contains("response_flags=\"UH\""));
     });
 }
+
+#[test]
+fn a_drain_lets_tcp_finish_and_cuts_what_does_not() {
+    run(async {
+        let store = TcpListener::bind("127.70.6.9:0").await.unwrap();
+        let address = store.local_addr().unwrap();
+        tokio::task::spawn_local(async move {
+            while let Ok((mut stream, _)) = store.accept().await {
+                tokio::task::spawn_local(async move {
+                    let (mut reader, mut writer) = stream.split();
+                    let _ = tokio::io::copy(&mut reader, &mut writer).await;
+                });
+            }
+        });
+        let name = ClusterName { port: port(6379), subset: None, host: host(REDIS) };
+        let redis =
+            Cluster { name: name.clone(), protocol: Protocol::Tcp, ..cluster(None, &[(address, workload("redis-1", "redis", "ctx2"))]) };
+        let mut callers = snapshot(caller_workload());
+        callers.tcp = vec![TcpRoute { host: host(REDIS), port: port(6379), split: Split::new(vec![(Weight(1), name.clone())]).unwrap() }];
+        callers.clusters = BTreeMap::from([(name, redis)]);
+        let mut caller_config = config(ProxyRole::Sidecar, CALLER, "api-gateway-1", "ctx1");
+        caller_config.tcp_doors = vec![door(REDIS, 6379)];
+        caller_config.limits.drain = std::time::Duration::from_millis(400);
+        let caller = start(caller_config, dice());
+        caller.handle.publish(callers);
+
+        let echo = async |stream: &mut TcpStream| {
+            stream.write_all(b"PING").await.unwrap();
+            let mut answer = [0; 4];
+            stream.read_exact(&mut answer).await.unwrap();
+            assert_eq!(&answer, b"PING");
+        };
+        let mut finishes = TcpStream::connect(caller.doors[0]).await.unwrap();
+        let mut lingers = TcpStream::connect(caller.doors[0]).await.unwrap();
+        echo(&mut finishes).await;
+        echo(&mut lingers).await;
+        caller.shutdown.cancel();
+        tokio::task::yield_now().await;
+        // What is open goes on, and may end by itself.
+        echo(&mut finishes).await;
+        finishes.shutdown().await.unwrap();
+        assert_eq!(finishes.read(&mut [0; 1]).await.unwrap(), 0);
+        // What does not end is cut off when the drain is over.
+        caller.task.await.unwrap().unwrap();
+        assert_eq!(lingers.read(&mut [0; 1]).await.unwrap_or(0), 0);
+        assert!(TcpStream::connect(caller.doors[0]).await.is_err());
+    });
+}
