@@ -131,7 +131,9 @@ impl ClusterView {
             })
             .collect();
         let priorities = cluster.endpoints.iter().map(|endpoint| endpoint.priority);
-        state.keep(endpoints.iter().cloned().zip(priorities), cluster.outlier.is_some(), now);
+        // As in Envoy, where another policy makes another cluster: ejections start over.
+        let same_policy = before.is_some_and(|before| before.has_policy_of(cluster)) && cluster.outlier.is_some();
+        state.keep(endpoints.iter().cloned().zip(priorities), same_policy, now);
         let picture = Picture::draw(cluster, &endpoints, state.generation());
         Arc::new(Self {
             state,
@@ -142,6 +144,13 @@ impl ClusterView {
             picture: ArcSwap::from_pointee(picture),
             source: cluster.clone(),
         })
+    }
+
+    /// Is everything but the endpoints as it is there?
+    fn has_policy_of(&self, other: &Cluster) -> bool {
+        let own = &self.source;
+        (own.protocol, own.load_balancer) == (other.protocol, other.load_balancer)
+            && (&own.limits, &own.outlier, &own.discovery) == (&other.limits, &other.outlier, &other.discovery)
     }
 
     /// Who may be picked now. `age` is only asked while somebody is ejected.

@@ -17,6 +17,8 @@ mod control;
 mod cors;
 #[path = "proxy/discovery.rs"]
 mod discovery;
+#[path = "proxy/ejection.rs"]
+mod ejection;
 #[path = "proxy/framing.rs"]
 mod framing;
 #[path = "proxy/mirrors.rs"]

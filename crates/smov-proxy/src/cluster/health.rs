@@ -121,15 +121,15 @@ impl ClusterState {
         self.wake_at.store(memory.next().map_or(u64::MAX, |at| at.as_micros() as u64), Relaxed);
     }
 
-    /// Takes over the endpoints of a new snapshot. Who came or went takes what waits along, at once.
-    pub(super) fn keep(&self, endpoints: impl Iterator<Item = (Arc<EndpointState>, u32)>, detects: bool, now: Duration) {
+    /// Takes over the endpoints of a new snapshot; under another policy all start healthy. Who came or went takes what waits along, at once.
+    pub(super) fn keep(&self, endpoints: impl Iterator<Item = (Arc<EndpointState>, u32)>, same_policy: bool, now: Duration) {
         let mut guard = self.memory();
         let memory = &mut *guard;
         let members: HashMap<u64, (Arc<EndpointState>, u32)> =
             endpoints.map(|(endpoint, priority)| (endpoint.id, (endpoint, priority))).collect();
         let before = std::mem::replace(&mut memory.members, members);
         memory.detector.keep(memory.members.keys().copied());
-        if !detects {
+        if !same_policy {
             memory.detector.clear();
             memory.windows.clear();
             for (endpoint, _) in memory.members.values() {

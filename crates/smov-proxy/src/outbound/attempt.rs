@@ -279,7 +279,9 @@ async fn one_try(
 /// Writes down how a try ended, and lets outlier detection know.
 fn end_try(exchange: &mut Exchange, cluster: &ClusterView, status: u16, error: Option<&ProxyError>) {
     let now = exchange.elapsed();
-    let Some(note) = exchange.trace.attempts.last_mut() else { return };
+    // Between two tries there is none to end.
+    let Some(note) = exchange.trace.attempts.last_mut().filter(|note| !note.ended) else { return };
+    note.ended = true;
     note.duration = now.saturating_sub(note.started);
     note.status = status;
     note.flags = error.and_then(ProxyError::flag).map_or(Flags::NONE, Flags::from);

@@ -129,6 +129,8 @@ pub(crate) struct AttemptNote {
     pub(crate) ejected: Vec<SocketAddr>,
     pub(crate) priority: u32,
     pub(crate) hash: Option<u64>,
+    /// Is it written down how it ended?
+    pub(crate) ended: bool,
 }
 
 impl LogFields {
