@@ -18,10 +18,10 @@
 //! | 2 | pin | `snapshot.rs` | one snapshot for this request |
 //! | 3 | route | `outbound.rs`, model `route` | Host → virtual host → **first** rule, or `NR` 404 |
 //! | 4 | split | `outbound.rs`, model `split` | dice → arm → cluster |
-//! | 5 | fault | `outbound/fault.rs` | delay and abort (`DI`, `FI`) |
-//! | 6 | attempt | `outbound/attempt.rs` | timeouts and retries (`UT`, `URX`) |
+//! | 5 | fault | `outbound/fault.rs`, `outbound/cors.rs` | delay and abort (`DI`, `FI`), then CORS |
+//! | 6 | attempt | `outbound/attempt.rs`, `outbound/mirror.rs` | copies for mirrors, timeouts and retries (`UT`, `URX`) |
 //! | 7 | limit | `limits.rs` | a permit, or `UO` 503 |
-//! | 8 | balance | `balance.rs`, model `balance`, `outlier` | a healthy endpoint, or `UH` 503 |
+//! | 8 | balance | `balance.rs`, `cluster/`, model `balance`, `hash`, `priority`, `outlier` | a healthy endpoint, or `UH` 503 |
 //! | 9 | connect | `upstream.rs`, `pool.rs` | a connection (`UF`) |
 //! | 10 | observe | `exchange.rs`, `telemetry.rs` | ejection, metrics, record, log |
 //!

@@ -184,6 +184,9 @@ fn the_mesh_decides_how_paths_are_normalised() {
                 refused += usize::from(raw(caller.outbound.unwrap(), &head).await.starts_with("HTTP/1.1 403"));
             }
             assert_eq!(refused, denied, "{mode:?}");
+            // A fragment is no part of the path, whatever the mode.
+            let head = "GET http://user-service:8081/admin#x HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+            assert!(raw(caller.outbound.unwrap(), head).await.starts_with("HTTP/1.1 403"), "{mode:?}");
         }
         assert_eq!(pod.app.log.borrow()[0].uri, "/admin", "the callee's own mode is BASE");
     });

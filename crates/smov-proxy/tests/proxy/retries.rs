@@ -178,6 +178,30 @@ fn a_connection_for_each_request_where_the_rule_wants_that() {
 }
 
 #[test]
+fn requests_over_the_limit_overflow_at_once_and_are_not_retried() {
+    run(async {
+        let pod = user_pod("127.70.14.5", "ctx1", App::start(|_| async { std::future::pending().await }));
+        let mut narrow = cluster(None, &[(pod.address, pod.workload.clone())]);
+        narrow.limits.max_requests = 1;
+        let on = RetryOn { any_5xx: true, gateway_error: true, reset: true, ..RetryOn::default() };
+        let mut rule = retrying(on);
+        rule.policy.retry.as_mut().unwrap().per_try_timeout = None;
+        let caller = caller(caller_snapshot(vec![rule], vec![narrow]));
+        let door = caller.outbound.unwrap();
+        let first = tokio::task::spawn_local(get(door, URI, &[]));
+        while pod.app.log.borrow().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let reply = get(door, URI, &[("x-request-id", "over")]).await;
+        let body = "upstream connect error or disconnect/reset before headers. reset reason: overflow";
+        assert_eq!((reply.status, reply.body.as_str(), reply.header("x-envoy-overloaded")), (503, body, "true"));
+        let record = caller.handle.records("over").pop().unwrap();
+        assert_eq!((record.attempts.len(), record.flags.to_string()), (1, "UO".to_owned()));
+        first.abort();
+    });
+}
+
+#[test]
 fn several_workers_share_the_load_and_the_books() {
     run(async {
         let pod = user_pod("127.70.14.4", "ctx1", App::saying("ok"));
