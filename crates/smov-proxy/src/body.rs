@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use smov_model::flag::ResponseFlag;
 
 use crate::exchange::Exchange;
+use crate::outbound::grpc;
 use crate::pool::Lease;
 
 mod copy;
@@ -290,6 +291,11 @@ impl Body for Download {
             Poll::Ready(Some(Ok(frame))) => {
                 if let (Some(data), Some((_, exchange))) = (frame.data_ref(), &mut self.books) {
                     exchange.trace.response_body += data.len() as u64;
+                }
+                if let (Some(trailers), Some((_, exchange))) = (frame.trailers_ref(), &mut self.books)
+                    && exchange.trace.is_grpc
+                {
+                    exchange.trace.grpc_status = grpc::told(trailers);
                 }
                 if self.source.is_end_stream() {
                     self.close(None);

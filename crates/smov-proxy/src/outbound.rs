@@ -31,7 +31,7 @@ use crate::worker::{Downstream, Worker};
 pub(crate) mod attempt;
 pub(crate) mod cors;
 mod fault;
-mod grpc;
+pub(crate) mod grpc;
 pub(crate) mod mirror;
 mod passthrough;
 pub(crate) mod reply;

@@ -20,7 +20,7 @@ use crate::config::{AppAddress, TcpDoor};
 use crate::limits::{self, Permit};
 use crate::names::{PeerId, ServiceId};
 use crate::snapshot::View;
-use crate::telemetry::metrics::{Key, Reporter};
+use crate::telemetry::metrics::{Key, NOT_GRPC, Reporter};
 use crate::upstream;
 use crate::worker::{App, Downstream, Worker};
 
@@ -28,7 +28,14 @@ use crate::worker::{App, Downstream, Worker};
 /// once, and when the upstream goes, so does the downstream: to connect again is the client's part.
 pub(crate) async fn door(worker: &Rc<Worker>, door: &TcpDoor, mut stream: TcpStream) {
     let Some(view) = worker.shared.pin() else { return };
-    let mut key = Key { reporter: Reporter::Source, peer: PeerId::UNKNOWN, service: ServiceId::UNKNOWN, status: 0, flags: Flags::NONE };
+    let mut key = Key {
+        reporter: Reporter::Source,
+        peer: PeerId::UNKNOWN,
+        service: ServiceId::UNKNOWN,
+        status: 0,
+        flags: Flags::NONE,
+        grpc: NOT_GRPC,
+    };
     key.service = worker.shared.service(door.host.as_str());
     match reach(worker, &view, door).await {
         Ok((mut upstream, endpoint, _permits)) => {
@@ -79,8 +86,14 @@ async fn reach(worker: &Rc<Worker>, view: &View, door: &TcpDoor) -> Result<Reach
 
 /// Serves one connection of a peer to a TCP port of the pod.
 pub(crate) async fn inbound(worker: &Rc<Worker>, app: &App, downstream: &Downstream, mut stream: TcpStream) {
-    let mut key =
-        Key { reporter: Reporter::Destination, peer: PeerId::UNKNOWN, service: ServiceId::UNKNOWN, status: 0, flags: Flags::NONE };
+    let mut key = Key {
+        reporter: Reporter::Destination,
+        peer: PeerId::UNKNOWN,
+        service: ServiceId::UNKNOWN,
+        status: 0,
+        flags: Flags::NONE,
+        grpc: NOT_GRPC,
+    };
     if let Some(view) = worker.shared.pin() {
         key.peer = view.peer(None, downstream.remote.ip()).map_or(PeerId::UNKNOWN, |peer| peer.id);
         key.service = view.inbound(downstream.local.port()).map_or(ServiceId::UNKNOWN, |inbound| inbound.service);

@@ -19,6 +19,7 @@ use smov_model::record::Phase;
 use smov_model::route::{HashKey, RetryOn, RetryPolicy, RoutePolicy, RouteRule};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::grpc;
 use super::mirror::mirror;
 use super::rewrite_request;
 use crate::balance::{Ask, Choice, Drawn, balance};
@@ -165,7 +166,7 @@ pub(crate) async fn attempt(
         }
     };
     let answer = answer.unwrap_or_else(|| {
-        end_try(exchange, cluster, 0, Some(&ProxyError::Timeout));
+        end_try(exchange, cluster, (0, 0), Some(&ProxyError::Timeout));
         Err(ProxyError::Timeout)
     });
     answer.map(|(response, lease)| Answer { response, lease, deadline })
@@ -193,7 +194,11 @@ async fn tries(
             Ok((response, _)) => (response.status().as_u16(), None),
             Err(error) => (0, Some(error)),
         };
-        end_try(exchange, cluster, status, error);
+        let judged = match &result {
+            Ok((response, _)) if exchange.trace.is_grpc => grpc::told(response.headers()).map_or(status, grpc::to_http),
+            _ => status,
+        };
+        end_try(exchange, cluster, (status, judged), error);
         let Some(policy) = policy.filter(|policy| wants_retry(&policy.on, &result) && request.replayable()) else { return result };
         if number > policy.attempts {
             exchange.add_flag(ResponseFlag::Urx);
@@ -276,8 +281,8 @@ async fn one_try(
     Ok((response, lease))
 }
 
-/// Writes down how a try ended, and lets outlier detection know.
-fn end_try(exchange: &mut Exchange, cluster: &ClusterView, status: u16, error: Option<&ProxyError>) {
+/// Writes down how a try ended, and lets outlier detection know. `judged` is the status that an endpoint is judged by.
+fn end_try(exchange: &mut Exchange, cluster: &ClusterView, (status, judged): (u16, u16), error: Option<&ProxyError>) {
     let now = exchange.elapsed();
     // Between two tries there is none to end.
     let Some(note) = exchange.trace.attempts.last_mut().filter(|note| !note.ended) else { return };
@@ -287,7 +292,7 @@ fn end_try(exchange: &mut Exchange, cluster: &ClusterView, status: u16, error: O
     note.flags = error.and_then(ProxyError::flag).map_or(Flags::NONE, Flags::from);
     note.reason = error.map(ToString::to_string);
     let outcome = match error {
-        None => Outcome::of_status(status),
+        None => Outcome::of_status(judged),
         // An overflow or a client that left says nothing about the endpoint.
         Some(error) if error.side() != crate::error::Side::Upstream => return,
         Some(_) => Outcome::GatewayError,

@@ -6,8 +6,8 @@ use http::header::{self, HeaderMap, HeaderValue};
 use crate::headers::{GRPC_MESSAGE, GRPC_STATUS};
 
 /// gRPC's status for one of HTTP (<https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md>).
-fn of_http(status: StatusCode) -> u8 {
-    match status.as_u16() {
+pub(crate) fn of_http(status: u16) -> u8 {
+    match status {
         400 => 13,
         401 => 16,
         403 => 7,
@@ -17,15 +17,40 @@ fn of_http(status: StatusCode) -> u8 {
     }
 }
 
-/// Says what status and body would have said. `code` is the status where it is given as gRPC's already.
-pub(super) fn say(headers: &mut HeaderMap, status: StatusCode, code: Option<u8>, body: &[u8]) {
+/// HTTP's status for one of gRPC: what a success or a failure of an endpoint is judged by.
+pub(super) fn to_http(code: u8) -> u16 {
+    match code {
+        0 => 200,
+        1 => 499,
+        3 | 9 | 11 => 400,
+        4 => 504,
+        5 => 404,
+        6 | 10 => 409,
+        7 => 403,
+        8 => 429,
+        12 => 501,
+        14 => 503,
+        16 => 401,
+        _ => 500,
+    }
+}
+
+/// The status that headers or trailers tell.
+pub(crate) fn told(headers: &HeaderMap) -> Option<u8> {
+    headers.get(GRPC_STATUS)?.to_str().ok()?.parse().ok().filter(|code| *code <= 16)
+}
+
+/// Says what status and body would have said, and gives gRPC's status. `code` is that where it is given already.
+pub(super) fn say(headers: &mut HeaderMap, status: StatusCode, code: Option<u8>, body: &[u8]) -> u8 {
+    let code = code.unwrap_or_else(|| of_http(status.as_u16()));
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(code.unwrap_or_else(|| of_http(status)))));
+    headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(code)));
     if let Ok(message) = HeaderValue::try_from(encoded(body))
         && !body.is_empty()
     {
         headers.insert(GRPC_MESSAGE, message);
     }
+    code
 }
 
 /// Percent-encoded where a byte is not printable ASCII.

@@ -27,6 +27,9 @@ pub(crate) fn relay(mut exchange: Exchange, answer: Answer) -> Response<Response
     parts.headers.remove(headers::PEER_METADATA_ID);
     let waited = exchange.trace.attempts.last().map_or_else(|| exchange.elapsed(), |attempt| attempt.duration);
     parts.headers.insert(headers::SERVICE_TIME, HeaderValue::from(waited / 1000));
+    if exchange.trace.is_grpc {
+        exchange.trace.grpc_status = grpc::told(&parts.headers);
+    }
     if let Some(extra) = exchange.extra_if_any() {
         for cookie in &extra.cookies {
             parts.headers.append(header::SET_COOKIE, cookie.clone());
@@ -89,7 +92,7 @@ fn local(
     mut body: Bytes,
 ) -> Response<ResponseBody> {
     if exchange.trace.is_grpc {
-        grpc::say(&mut headers, status, grpc, &body);
+        exchange.trace.grpc_status = Some(grpc::say(&mut headers, status, grpc, &body));
         (status, body) = (StatusCode::OK, Bytes::new());
     } else if !body.is_empty() {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));

@@ -4,7 +4,7 @@ use smov_model::flag::Flags;
 use smov_model::record::{Direction, EdgeCount};
 use smov_model::workload::Workload;
 
-use super::metrics::{Key, Metrics, Reporter};
+use super::metrics::{Key, Metrics, NOT_GRPC, Reporter};
 use super::prometheus::Scrape;
 use super::report;
 use crate::names::{Names, PeerId, PeerLabels};
@@ -57,7 +57,7 @@ pub struct ServedConnection<'a> {
 impl Counters {
     fn key(&mut self, direction: Direction, peer: Option<&Workload>, service: &str, status: u16, flags: Flags) -> Key {
         let peer = peer.map_or(PeerId::UNKNOWN, |peer| self.names.peer(peer));
-        Key { reporter: Reporter::of(direction), peer, service: self.names.service(service), status, flags }
+        Key { reporter: Reporter::of(direction), peer, service: self.names.service(service), status, flags, grpc: NOT_GRPC }
     }
 
     /// Counts a request.

@@ -7,6 +7,7 @@ use smov_model::flag::Flags;
 use smov_model::record::Direction;
 
 use crate::names::{PeerId, ServiceId};
+use crate::outbound::grpc;
 use crate::telemetry::trace::Trace;
 
 /// Upper bounds of Envoy's default buckets.
@@ -60,11 +61,16 @@ pub(crate) struct Key {
     /// 0 for TCP, and where the client went away.
     pub(crate) status: u16,
     pub(crate) flags: Flags,
+    /// gRPC's status, or [`NOT_GRPC`].
+    pub(crate) grpc: u8,
 }
+
+/// In place of gRPC's status where the request was plain HTTP, or TCP.
+pub(crate) const NOT_GRPC: u8 = u8::MAX;
 
 impl Key {
     fn overflow(self) -> Self {
-        Self { peer: PeerId::UNKNOWN, service: ServiceId::OVERFLOW, status: 0, flags: Flags::NONE, ..self }
+        Self { peer: PeerId::UNKNOWN, service: ServiceId::OVERFLOW, status: 0, flags: Flags::NONE, grpc: NOT_GRPC, ..self }
     }
 }
 
@@ -123,6 +129,9 @@ impl Hasher for Mix {
     fn write(&mut self, bytes: &[u8]) {
         bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
     }
+    fn write_u8(&mut self, value: u8) {
+        self.write_u64(u64::from(value));
+    }
     fn write_u16(&mut self, value: u16) {
         self.write_u64(u64::from(value));
     }
@@ -154,6 +163,7 @@ impl Metrics {
             service: trace.service,
             status: trace.status,
             flags: trace.flags,
+            grpc: if trace.is_grpc { trace.grpc_status.unwrap_or_else(|| grpc::of_http(trace.status)) } else { NOT_GRPC },
         };
         self.http(key, (trace.total / 1000).into(), trace.request_head + trace.request_body, trace.response_head + trace.response_body);
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::metrics::{BUCKETS, Histogram, Key, Metrics, Reporter};
+use super::metrics::{BUCKETS, Histogram, Key, Metrics, NOT_GRPC, Reporter};
 use crate::cluster::{ClusterCounters, ClusterState};
 use crate::names::{Names, PeerLabels, ServiceId};
 use crate::snapshot::View;
@@ -103,13 +103,15 @@ impl Scrape<'_> {
 
     fn sorted_http(&self) -> Vec<(&Key, &super::metrics::HttpSeries)> {
         let mut all: Vec<_> = self.metrics.http.iter().collect();
-        all.sort_by_key(|(key, _)| (key.reporter, key.service.0, key.peer.0, key.status, key.flags.bits()));
+        all.sort_by_key(|(key, _)| (key.reporter, key.service.0, key.peer.0, key.status, key.flags.bits(), key.grpc));
         all
     }
 
     fn http_labels(&self, key: Key) -> String {
-        let mut labels = self.labels(key, "http");
-        let _ = write!(labels, ",response_code=\"{}\",grpc_response_status=\"\"", key.status);
+        let is_grpc = key.grpc != NOT_GRPC;
+        let mut labels = self.labels(key, if is_grpc { "grpc" } else { "http" });
+        let status = if is_grpc { key.grpc.to_string() } else { String::new() };
+        let _ = write!(labels, ",response_code=\"{}\",grpc_response_status=\"{status}\"", key.status);
         labels
     }
 

@@ -6,7 +6,7 @@ use std::hash::BuildHasherDefault;
 use smov_model::flag::Flags;
 use smov_model::record::{EdgeCount, Row};
 
-use super::metrics::{Key, Metrics, Mix, Reporter};
+use super::metrics::{Key, Metrics, Mix, NOT_GRPC, Reporter};
 use super::trace::{Trace, short};
 use crate::names::{Names, PeerId, PeerLabels};
 
@@ -18,7 +18,7 @@ impl Tally {
     /// Adds what one worker counted.
     pub(crate) fn add(&mut self, metrics: &Metrics) {
         let mut add = |key: &Key, protocol, numbers: [u64; 3]| {
-            let edge = self.0.entry((Key { status: 0, flags: Flags::NONE, ..*key }, protocol)).or_default();
+            let edge = self.0.entry((Key { status: 0, flags: Flags::NONE, grpc: NOT_GRPC, ..*key }, protocol)).or_default();
             edge.iter_mut().zip(numbers).for_each(|(sum, more)| *sum += more);
         };
         for (key, series) in &metrics.http {
@@ -71,7 +71,14 @@ mod tests {
             metrics.count(&Trace { status, peer: PeerId(peer), service: ServiceId::PASSTHROUGH, ..Trace::default() });
         }
         metrics
-            .tcp(Key { reporter: Reporter::Source, peer: PeerId(0), service: ServiceId::PASSTHROUGH, status: 0, flags: Flags::NONE })
+            .tcp(Key {
+                reporter: Reporter::Source,
+                peer: PeerId(0),
+                service: ServiceId::PASSTHROUGH,
+                status: 0,
+                flags: Flags::NONE,
+                grpc: NOT_GRPC,
+            })
             .sent = 7;
         let mut tally = Tally::default();
         // Two workers that counted alike.

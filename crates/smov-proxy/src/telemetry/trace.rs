@@ -48,6 +48,8 @@ pub(crate) struct Trace {
     pub(crate) method: Method,
     /// By the request's content type.
     pub(crate) is_grpc: bool,
+    /// Where an answer told one.
+    pub(crate) grpc_status: Option<u8>,
     pub(crate) authority: HeaderValue,
     /// Normalised.
     pub(crate) path: PathAndQuery,
@@ -156,6 +158,7 @@ impl Default for Trace {
             request_id: HeaderValue::from_static(""),
             method: Method::GET,
             is_grpc: false,
+            grpc_status: None,
             authority: HeaderValue::from_static(""),
             path: PathAndQuery::from_static("/"),
             version: None,

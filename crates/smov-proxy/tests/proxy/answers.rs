@@ -59,6 +59,13 @@ fn grpc_requests_are_answered_in_grpcs_words() {
         assert_eq!(reply.header("content-type"), "application/grpc");
         let record = caller.handle.records("g").pop().unwrap();
         assert_eq!((record.status, record.flags.to_string()), (200, "UH".to_owned()));
+        let page = caller.handle.metrics();
+        let counted =
+            page.lines().find(|line| line.starts_with("istio_requests_total{") && line.contains("response_flags=\"UH\"")).unwrap();
+        assert!(
+            counted.contains("request_protocol=\"grpc\"") && counted.contains("response_code=\"200\",grpc_response_status=\"14\""),
+            "{counted}"
+        );
     });
 }
 
