@@ -163,8 +163,8 @@ fn a_failing_endpoint_is_ejected_and_comes_back() {
         let mut guarded = cluster(None, &[(bad.address, bad.workload.clone()), (good.address, good.workload.clone())]);
         guarded.outlier = Some(OutlierDetection {
             consecutive_5xx: 2,
-            interval: Duration::from_millis(20),
-            base_ejection_time: Duration::from_millis(20),
+            interval: Duration::from_millis(50),
+            base_ejection_time: Duration::from_millis(700),
             max_ejection_percent: 50,
             ..OutlierDetection::default()
         });
