@@ -57,6 +57,8 @@ pub fn request_hash(keys: &[HashKey], headers: &HeaderMap, query: Option<&str>, 
 
 /// Several values of one header are sorted and hashed in a chain.
 fn header_hash(headers: &HeaderMap, name: &str) -> Option<u64> {
+    // HTTP/2's name of Host.
+    let name = if name == ":authority" { http::header::HOST.as_str() } else { name };
     let mut values = headers.get_all(name).iter();
     let first = values.next()?;
     let Some(second) = values.next() else { return Some(xxh64(first.as_bytes(), 0)) };

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -236,6 +236,8 @@ pub(crate) struct Worker {
     index: usize,
     pub(crate) pool: Pool,
     random: RefCell<SmallRng>,
+    /// Copies for mirrors that are on their way.
+    pub(crate) copies: Arc<AtomicU32>,
     /// Turns of round robin, by cluster slot: each worker goes round for itself, as Envoy's do.
     turns: RefCell<Vec<u64>>,
     apps: HashMap<u16, Rc<App>>,
@@ -274,6 +276,7 @@ impl Worker {
             index,
             pool: Pool::default(),
             random: RefCell::new(SmallRng::from_os_rng()),
+            copies: Arc::default(),
             turns: RefCell::default(),
             apps,
         })

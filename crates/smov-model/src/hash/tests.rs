@@ -81,6 +81,7 @@ fn each_kind_of_key_hashes_its_own_text() {
     assert_eq!(hash(cookie(), &headers(&[("cookie", "cc=1; c=\"zz\"; c=2")]), None), Some(xxh64(b"zz", 0)));
     assert_eq!(hash(cookie(), &headers(&[("cookie", "cc=1; c=")]), None), None);
     assert_eq!(hash(header("x-k"), &HeaderMap::new(), Some("x-k=1")), None);
+    assert_eq!(hash(header(":authority"), &headers(&[("host", "shop:80")]), None), Some(xxh64(b"shop:80", 0)));
 }
 
 #[test]

@@ -31,6 +31,12 @@ use crate::worker::Worker;
 
 use super::attempt::Outgoing;
 
+/// Copies of one worker on their way, at most: a mirror that hangs must not pile them up. More are not sent.
+const MAX_COPIES: u32 = 1024;
+
+/// How long a copy may take where the route has no timeout of its own.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// One mirror of a rule.
 #[derive(Debug)]
 pub(crate) struct MirrorPlan {
@@ -47,20 +53,22 @@ pub(super) fn mirror(exchange: &mut Exchange, view: &View, mirrors: &[MirrorPlan
             continue;
         }
         let Some(cluster) = view.cluster(mirror.slot) else { continue };
+        let copies = &exchange.worker.copies;
+        if copies.load(Relaxed) >= MAX_COPIES {
+            debug!(cluster = %cluster.state.text, "too many copies are on their way: none is sent");
+            continue;
+        }
+        let counted = Permit::take(copies);
         exchange.trace.mirrored.push(index);
         let mut copy = request.copy();
         mark(copy.headers_mut(), exchange.worker.shared.config.pod.address);
         let request_id = exchange.trace.request_id.clone();
         let (worker, cluster) = (exchange.worker.clone(), cluster.clone());
         tokio::task::spawn_local(async move {
+            let _counted = counted;
             let broken = copy.body().broken();
             let sent = async { send(&worker, &cluster, &request_id, copy).await };
-            let sent = async {
-                match limit {
-                    Some(limit) => timeout(limit, sent).await.unwrap_or(Err(ProxyError::Timeout)),
-                    None => sent.await,
-                }
-            };
+            let sent = async { timeout(limit.unwrap_or(PATIENCE), sent).await.unwrap_or(Err(ProxyError::Timeout)) };
             tokio::select! {
                 // The request's own body broke off, or this copy fell too far behind: its connection is closed.
                 () = broken => debug!(cluster = %cluster.state.text, "mirror given up"),
