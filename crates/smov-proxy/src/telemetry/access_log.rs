@@ -151,6 +151,8 @@ mod tests {
     use super::*;
     use crate::telemetry::trace::LogFields;
     use http::uri::PathAndQuery;
+
+    use crate::names::ServiceId;
     use smov_model::flag::ResponseFlag;
 
     #[test]
@@ -163,6 +165,14 @@ mod tests {
         assert_eq!(timestamp(0), "1970-01-01T00:00:00.000Z");
         assert_eq!(timestamp(951_827_696_789_000), "2000-02-29T12:34:56.789Z");
         assert_eq!(timestamp(1_795_350_896_001_000), "2026-11-22T12:34:56.001Z");
+    }
+
+    #[test]
+    fn routes_have_istios_names() {
+        let named = |service, direction| Trace { service, direction, ..Trace::default() }.route_name().to_owned();
+        assert_eq!(named(ServiceId::PASSTHROUGH, Direction::Outbound), "allow_any");
+        assert_eq!(named(ServiceId::BLACK_HOLE, Direction::Outbound), "block_all");
+        assert_eq!(named(ServiceId::UNKNOWN, Direction::Inbound), "default");
     }
 
     #[test]
@@ -191,7 +201,7 @@ mod tests {
         assert_eq!(
             String::from_utf8(log).unwrap(),
             "[1970-01-01T00:00:00.000Z] \"GET /users/?a=1 HTTP/1.1\" 404 NR route_not_found - \"-\" 0 0 0 - \"-\" \"curl _8_\" \"id-1\" \
-             \"nobody:80\" \"-\" - - 127.9.1.5:15001 127.9.1.5:4000 - default\n"
+             \"nobody:80\" \"-\" - - 127.9.1.5:15001 127.9.1.5:4000 - -\n"
         );
     }
 

@@ -234,10 +234,17 @@ impl Trace {
         self.host = Some(host.clone());
     }
 
-    /// The name of the rule taken, as Istio names routes.
+    /// The name of the rule taken, as Istio names routes; `-` where no rule took the request.
     pub(crate) fn route_name(&self) -> &str {
         let rule = self.rule.zip(self.host.as_ref()).and_then(|((index, _), host)| host.host.rules.get(index));
-        rule.map(|rule| rule.origin.name.as_str()).filter(|name| !name.is_empty()).unwrap_or("default")
+        match (rule.map(|rule| rule.origin.name.as_str()), self.service) {
+            (Some(""), _) => "default",
+            (Some(name), _) => name,
+            (None, ServiceId::PASSTHROUGH) => "allow_any",
+            (None, ServiceId::BLACK_HOLE) => "block_all",
+            (None, _) if self.direction == Direction::Inbound => "default",
+            (None, _) => "-",
+        }
     }
 
     pub(crate) fn arm(&self) -> Option<&Arm> {
