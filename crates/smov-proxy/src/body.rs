@@ -18,6 +18,7 @@ use crate::pool::Lease;
 
 mod copy;
 use copy::Copy;
+pub(crate) use copy::Waiting;
 
 /// Kept of an upload for retries, at most; a larger one is not retried, as in Envoy.
 const REPLAY_LIMIT: usize = 1 << 20;
@@ -64,8 +65,8 @@ impl Upload {
     }
 
     /// A copy for a mirror; to be made before anything was read.
-    pub(crate) fn copy(&self) -> RequestBody {
-        let copy = Rc::new(Copy::default());
+    pub(crate) fn copy(&self, waiting: &Waiting) -> RequestBody {
+        let copy = Copy::new(waiting);
         self.copies.borrow_mut().push(copy.clone());
         RequestBody::Copy { copy, hint: self.hint }
     }

@@ -19,6 +19,7 @@ use smov_model::snapshot::{PathNormalization, Snapshot};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::body::Waiting;
 use crate::config::{AppAddress, ProxyConfig};
 use crate::discovery::Discovered;
 use crate::names::{Names, PeerLabels, ServiceId};
@@ -238,6 +239,8 @@ pub(crate) struct Worker {
     random: RefCell<SmallRng>,
     /// Copies for mirrors that are on their way.
     pub(crate) copies: Arc<AtomicU32>,
+    /// Bytes that wait for mirrors.
+    pub(crate) waiting: Waiting,
     /// Turns of round robin, by cluster slot: each worker goes round for itself, as Envoy's do.
     turns: RefCell<Vec<u64>>,
     apps: HashMap<u16, Rc<App>>,
@@ -277,6 +280,7 @@ impl Worker {
             pool: Pool::default(),
             random: RefCell::new(SmallRng::from_os_rng()),
             copies: Arc::default(),
+            waiting: Waiting::default(),
             turns: RefCell::default(),
             apps,
         })

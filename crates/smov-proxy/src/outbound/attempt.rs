@@ -23,7 +23,7 @@ use super::grpc;
 use super::mirror::mirror;
 use super::rewrite_request;
 use crate::balance::{Ask, Choice, Drawn, balance};
-use crate::body::{RequestBody, Upload};
+use crate::body::{RequestBody, Upload, Waiting};
 use crate::cluster::{ClusterView, EndpointState};
 use crate::error::ProxyError;
 use crate::exchange::Exchange;
@@ -116,8 +116,8 @@ impl Outgoing {
     }
 
     /// A copy of the first try, for a mirror.
-    pub(super) fn copy(&self) -> Request<RequestBody> {
-        let mut copy = Request::new(self.upload.as_ref().map_or(RequestBody::Empty, |upload| upload.copy()));
+    pub(super) fn copy(&self, waiting: &Waiting) -> Request<RequestBody> {
+        let mut copy = Request::new(self.upload.as_ref().map_or(RequestBody::Empty, |upload| upload.copy(waiting)));
         *copy.method_mut() = self.parts.method.clone();
         *copy.uri_mut() = self.parts.uri.clone();
         *copy.headers_mut() = self.parts.headers.clone();

@@ -60,7 +60,7 @@ pub(super) fn mirror(exchange: &mut Exchange, view: &View, mirrors: &[MirrorPlan
         }
         let counted = Permit::take(copies);
         exchange.trace.mirrored.push(index);
-        let mut copy = request.copy();
+        let mut copy = request.copy(&exchange.worker.waiting);
         mark(copy.headers_mut(), exchange.worker.shared.config.pod.address);
         let request_id = exchange.trace.request_id.clone();
         let (worker, cluster) = (exchange.worker.clone(), cluster.clone());
