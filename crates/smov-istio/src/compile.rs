@@ -63,6 +63,8 @@ pub struct Prepared<'w> {
     pub(crate) virtual_services: VirtualServices<'w>,
     pods: BTreeMap<&'w ObjectKey, Arc<Workload>>,
     peers: BTreeMap<IpAddr, Arc<Workload>>,
+    /// Routes of sidecars by the kind of client.
+    routes: Mutex<BTreeMap<outbound::ClientKind, Arc<outbound::Routes>>>,
     /// Clusters by the kind of client. Guards only the map; the values are immutable.
     clusters: Mutex<BTreeMap<ClientKind, Arc<BTreeMap<ClusterName, Cluster>>>>,
 }
@@ -79,6 +81,7 @@ impl<'w> Prepared<'w> {
             world,
             pods,
             peers,
+            routes: Mutex::new(BTreeMap::new()),
             clusters: Mutex::new(BTreeMap::new()),
         }
     }
@@ -97,7 +100,10 @@ impl<'w> Prepared<'w> {
             diagnostics.push(unknown_pod(proxy));
         }
         let (outbound, tcp, ingress) = match proxy.role {
-            Role::Sidecar => (self.outbound(&workload), self.tcp_routes(&workload), BTreeMap::new()),
+            Role::Sidecar => {
+                let routes = self.routes_for(&workload);
+                (routes.http.clone(), routes.tcp.clone(), BTreeMap::new())
+            }
             Role::Gateway => (BTreeMap::new(), Vec::new(), self.ingress(&workload)),
         };
         let snapshot = Snapshot {

@@ -99,6 +99,8 @@ pub struct Node {
     pub region: String,
     /// `topology.kubernetes.io/zone`.
     pub zone: String,
+    /// `topology.istio.io/subzone`.
+    pub subzone: String,
 }
 
 /// A ReplicaSet: only who owns it matters.
@@ -351,7 +353,11 @@ impl<'de> Deserialize<'de> for Node {
         }
         let labels = NodeObject::deserialize(deserializer)?.metadata.labels;
         let label = |key: &str| labels.get(key).cloned().unwrap_or_default();
-        Ok(Self { region: label("topology.kubernetes.io/region"), zone: label("topology.kubernetes.io/zone") })
+        Ok(Self {
+            region: label("topology.kubernetes.io/region"),
+            zone: label("topology.kubernetes.io/zone"),
+            subzone: label("topology.istio.io/subzone"),
+        })
     }
 }
 

@@ -1,9 +1,11 @@
 //! A sidecar's outbound HTTP routes: Services and the VirtualServices that steer them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError};
 
-use smov_model::names::{ClusterName, HostPattern, Port};
+use smov_model::names::{ClusterName, HostPattern, KubeCluster, Namespace, Port};
 use smov_model::route::{Destination, HeaderOperations, Origin, RouteAction, RoutePolicy, RouteRule, RouteTable, VirtualHost};
+use smov_model::snapshot::TcpRoute;
 use smov_model::split::{Split, Weight};
 use smov_model::workload::Workload;
 
@@ -15,9 +17,38 @@ pub(crate) fn mesh_gateway() -> BTreeSet<String> {
     BTreeSet::from(["mesh".to_owned()])
 }
 
+/// What of a client decides on its routes, so that clients of one kind share them.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ClientKind {
+    namespace: Namespace,
+    /// The addresses of Services are those of its cluster.
+    cluster: KubeCluster,
+    /// Only where some rule asks for them.
+    labels: BTreeMap<String, String>,
+}
+
+/// The routes of a sidecar.
+#[derive(Debug)]
+pub(super) struct Routes {
+    pub(super) http: BTreeMap<Port, RouteTable>,
+    pub(super) tcp: Vec<TcpRoute>,
+}
+
 impl Prepared<'_> {
+    /// The routes of a sidecar; made once for all clients of a kind.
+    pub(super) fn routes_for(&self, client: &Workload) -> Arc<Routes> {
+        let by_labels = self.virtual_services.by_labels || self.policies.by_labels;
+        let kind = ClientKind {
+            namespace: client.namespace.clone(),
+            cluster: client.cluster.clone(),
+            labels: if by_labels { client.labels.clone() } else { BTreeMap::new() },
+        };
+        let mut known = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        known.entry(kind).or_insert_with(|| Arc::new(Routes { http: self.outbound(client), tcp: self.tcp_routes(client) })).clone()
+    }
+
     /// The routes of a sidecar, by the port that its client dials.
-    pub(super) fn outbound(&self, client: &Workload) -> BTreeMap<Port, RouteTable> {
+    fn outbound(&self, client: &Workload) -> BTreeMap<Port, RouteTable> {
         let mut tables: BTreeMap<Port, TableBuilder> = BTreeMap::new();
         for service in self.services.visible_to(&client.namespace) {
             let domains = service_domains(service, client);

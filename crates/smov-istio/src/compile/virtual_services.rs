@@ -20,6 +20,8 @@ pub(crate) struct VirtualServices<'w> {
     exact: HashMap<Hostname, Vec<usize>>,
     /// Which of them have a wildcard among their hosts.
     wild: Vec<usize>,
+    /// Do some rules ask for the client's labels?
+    pub(crate) by_labels: bool,
     /// Delegated rules that could not be put in place.
     pub(crate) findings: Vec<Diagnostic>,
 }
@@ -67,7 +69,8 @@ impl<'w> VirtualServices<'w> {
                 }
             }
         }
-        Self { all, exact, wild, findings }
+        let by_labels = all.iter().any(ResolvedVirtualService::asks_for_labels);
+        Self { all, exact, wild, by_labels, findings }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &ResolvedVirtualService<'w>> {
@@ -124,6 +127,13 @@ impl<'w> ResolvedVirtualService<'w> {
             }
         }
         Self { resource, hosts, gateways, http }
+    }
+
+    fn asks_for_labels(&self) -> bool {
+        let spec = &self.resource.spec;
+        let l4 = spec.tcp.iter().flat_map(|route| &route.matches).map(|entry| &entry.source_labels);
+        let http = self.http.iter().flat_map(|one| &one.route.matches).map(|entry| &entry.source_labels);
+        http.chain(l4).any(|labels| !labels.is_empty())
     }
 
     pub(crate) fn visible_to(&self, client: &str) -> bool {

@@ -38,14 +38,18 @@ pub(crate) fn unknown_pod(key: &ObjectKey, namespace: &Namespace) -> Workload {
 
 fn workload(world: &World, key: &ObjectKey, pod: &Pod) -> Option<Workload> {
     let node = ObjectKey { namespace: String::new(), name: pod.node.clone(), cluster: key.cluster.clone() };
-    let Node { region, zone } = world.nodes.get(&node).map(|node| Node::clone(node)).unwrap_or_default();
+    let Node { region, zone, subzone } = world.nodes.get(&node).map(|node| Node::clone(node)).unwrap_or_default();
+    let mut labels = pod.labels.clone();
+    if !subzone.is_empty() {
+        labels.entry("topology.istio.io/subzone".to_owned()).or_insert(subzone);
+    }
     Some(Workload {
         pod: key.name.clone(),
         name: owner_name(world, key, pod),
         namespace: key.namespace.parse().ok()?,
         cluster: key.cluster.clone(),
         service_account: pod.service_account.parse().unwrap_or_else(|_| default_account()),
-        labels: pod.labels.clone(),
+        labels,
         region,
         zone,
         has_sidecar: pod.has_sidecar,

@@ -7,12 +7,12 @@ use serde_json::{Map, Value, json};
 use smov_istio::analyze::analyze;
 use smov_istio::compile::{Prepared, compile};
 use smov_istio::validate::validate_strictly;
-use smov_istio::world::World;
+use smov_istio::world::{ProxyIdentity, World};
 use smov_istio::yaml;
 use smov_model::names::KubeCluster;
 use smov_model::route::RouteAction;
 
-use crate::theatre::{VERSION, api_gateway, case, cases, cluster, cp_gateway, objects, world_with};
+use crate::theatre::{VERSION, api_gateway, case, cases, cluster, cp_gateway, objects, sidecar, world_with};
 
 fn events(name: &str) -> Vec<(KubeCluster, Value)> {
     let rules = yaml::parse(&case(name)).unwrap().into_iter().map(|document| (cluster("ctx1"), document.value));
@@ -183,6 +183,19 @@ fn every_route_leads_to_a_cluster_unless_the_case_names_what_does_not_exist() {
                 _ => &[],
             };
             assert_eq!(missing, known, "{name}");
+        }
+    }
+}
+
+#[test]
+fn clients_that_share_a_preparation_get_what_they_would_get_alone() {
+    let elsewhere = |pod: &str| ProxyIdentity { cluster: cluster("ctx2"), ..sidecar(pod) };
+    for entry in std::fs::read_dir(cases()).unwrap() {
+        let world = world_with(&case(&entry.unwrap().file_name().into_string().unwrap()));
+        let prepared = Prepared::new(&world);
+        let users = [sidecar("user-service-ctx1-754bc8dd6f-k10"), elsewhere("user-service-ctx2-754bc8dd6f-k20")];
+        for proxy in [api_gateway(), cp_gateway()].into_iter().chain(users) {
+            assert_eq!(prepared.snapshot_for(&proxy, VERSION), compile(&world, &proxy, VERSION));
         }
     }
 }

@@ -6,6 +6,7 @@ use serde_json::json;
 use smov_istio::compile::compile;
 use smov_istio::world::{WatchedKind, World};
 use smov_model::names::ClusterName;
+use smov_model::snapshot::UnknownHosts;
 
 use crate::theatre::{VERSION, api_gateway, case, cluster, cp_gateway, objects, pod_object, sidecar, slice, world, world_with};
 
@@ -116,4 +117,28 @@ fn a_port_that_says_nothing_is_reached_through_both_doors() {
     let snapshot = compile(&world, &api_gateway(), VERSION).snapshot;
     assert!(snapshot.outbound.contains_key(&8081.try_into().unwrap()));
     assert!(snapshot.tcp.iter().any(|route| route.port.number() == 8081));
+}
+
+#[test]
+fn a_node_says_where_its_pods_are_to_the_subzone() {
+    let mut world = world();
+    let labels =
+        json!({"topology.kubernetes.io/region": "kr", "topology.kubernetes.io/zone": "kr-a", "topology.istio.io/subzone": "rack-1"});
+    world.apply(&cluster("ctx1"), &json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "ctx1-node", "labels": labels}}));
+    assert_eq!(compile(&world, &api_gateway(), VERSION).snapshot.proxy.locality(), "kr/kr-a/rack-1");
+}
+
+#[test]
+fn mesh_config_comes_and_goes_with_its_config_map() {
+    let map = |text: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "istio", "namespace": "istio-system"}, "data": {"mesh": text}});
+    let unknown = |world: &World| compile(world, &api_gateway(), VERSION).snapshot.unknown_hosts;
+    let mut world = world();
+    assert!(world.apply(&cluster("ctx1"), &map("outboundTrafficPolicy: {mode: REGISTRY_ONLY}")).changed);
+    assert_eq!(unknown(&world), UnknownHosts::RegistryOnly);
+    let broken = world.apply(&cluster("ctx1"), &map("outboundTrafficPolicy: {mode: SOMETIMES}"));
+    assert_eq!((broken.changed, broken.diagnostics[0].path.as_str()), (false, "data.mesh"));
+    assert_eq!(unknown(&world), UnknownHosts::RegistryOnly);
+    assert!(!world.apply(&cluster("ctx2"), &map("outboundTrafficPolicy: {mode: ALLOW_ANY}")).changed);
+    assert!(world.replace(&cluster("ctx1"), WatchedKind::ConfigMap, []).changed);
+    assert_eq!((unknown(&world), world.diagnostics().count()), (UnknownHosts::AllowAny, 0));
 }
