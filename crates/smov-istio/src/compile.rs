@@ -95,7 +95,7 @@ impl<'w> Prepared<'w> {
     /// What one proxy runs on.
     pub fn snapshot_for(&self, proxy: &ProxyIdentity, version: SnapshotVersion) -> Compiled {
         let workload = self.workload_of(proxy);
-        let mut diagnostics = self.virtual_services.findings.clone();
+        let mut diagnostics = self.findings().to_vec();
         if !self.knows_pod(proxy) {
             diagnostics.push(unknown_pod(proxy));
         }
@@ -123,6 +123,11 @@ impl<'w> Prepared<'w> {
             proxy: workload,
         };
         Compiled { snapshot, diagnostics }
+    }
+
+    /// What could not be put together, whoever asks: delegated rules without their delegate, or in conflict with it.
+    pub fn findings(&self) -> &[Diagnostic] {
+        &self.virtual_services.findings
     }
 
     /// The DestinationRule that a client meets at a host.

@@ -12,7 +12,7 @@ use smov_model::route::{AbortStatus, Origin, Percent, RouteAction, RouteMatch, R
 
 use crate::compile::{MeshService, Policy, Prepared, is_catch_all, label};
 use crate::hosts::{hostname, service_host};
-use crate::resource::{HttpRoute, PercentSpec, Subset};
+use crate::resource::Subset;
 use crate::world::{ProxyIdentity, World};
 
 mod shares;
@@ -140,7 +140,7 @@ pub enum InterventionKind {
         /// The status.
         status: AbortStatus,
     },
-    /// Requests are copied. Not executed yet, shown because it is written.
+    /// Requests are copied.
     Mirror {
         /// The host that gets copies.
         host: String,
@@ -171,7 +171,7 @@ impl Prepared<'_> {
         };
         let client = self.workload_of(caller);
         let rules = self.mesh_rules(service, port.port, &client);
-        let policy = self.policies.find(&client.namespace, &service.namespace, &service.host);
+        let policy = self.policy_of(&client, &service.host);
         let view = HostView { service, policy };
         let default = rules.iter().find(|rule| is_catch_all(rule));
         let mut split = ConfiguredSplit {
@@ -180,7 +180,7 @@ impl Prepared<'_> {
             shares: Vec::new(),
             reason: None,
             special: rules.iter().filter(|rule| !is_catch_all(rule)).map(|rule| view.special(rule)).collect(),
-            interventions: rules.iter().flat_map(|rule| self.interventions(rule)).collect(),
+            interventions: rules.iter().flat_map(interventions).collect(),
         };
         match default.ok_or(NoSplit::NoDefaultRule).and_then(|rule| view.default_shares(rule)) {
             Ok(shares) => {
@@ -201,44 +201,25 @@ impl Prepared<'_> {
         };
         self.services.get(&exact).or_else(by_parts)
     }
-
-    fn interventions(&self, rule: &RouteRule) -> Vec<Intervention> {
-        let at = |field: &str, kind| {
-            let origin = Origin { path: format!("{}.{field}", rule.origin.path), ..rule.origin.clone() };
-            Intervention { origin, on_default: is_catch_all(rule), kind }
-        };
-        let mut found = Vec::new();
-        if let Some(fault) = &rule.policy.fault {
-            let delay = fault.delay.map(|(percent, duration)| at("fault.delay", InterventionKind::Delay { percent, duration }));
-            let abort = fault.abort.map(|(percent, status)| at("fault.abort", InterventionKind::Abort { percent, status }));
-            found.extend(delay.into_iter().chain(abort));
-        }
-        if let Some(route) = self.written_rule(rule) {
-            found.extend(mirrors(route).into_iter().map(|(field, host, percent)| at(&field, InterventionKind::Mirror { host, percent })));
-        }
-        found
-    }
-
-    /// The rule as it was written, for fields that do not reach the snapshot.
-    fn written_rule(&self, rule: &RouteRule) -> Option<&HttpRoute> {
-        let index = rule.origin.path.strip_prefix("spec.http[")?.strip_suffix(']')?.parse::<usize>().ok()?;
-        let reference = &rule.origin.resource;
-        let same = |metadata: &crate::resource::Metadata| metadata.name == reference.name && metadata.namespace == reference.namespace;
-        self.virtual_services.iter().find(|one| same(&one.resource.metadata))?.resource.spec.http.get(index)
-    }
 }
 
-fn mirrors(route: &HttpRoute) -> Vec<(String, String, Percent)> {
-    let share = |percentage: Option<PercentSpec>| Percent::new(percentage.map_or(100.0, |percentage| percentage.value));
-    let deprecated = route.mirror_percent.map(|percent| PercentSpec { value: f64::from(percent) });
-    let one = route
-        .mirror
-        .as_ref()
-        .and_then(|mirror| Some(("mirror".to_owned(), mirror.host.clone(), share(route.mirror_percentage.or(deprecated))?)));
-    let many = route.mirrors.iter().enumerate().filter_map(|(index, mirror)| {
-        Some((format!("mirrors[{index}]"), mirror.destination.as_ref()?.host.clone(), share(mirror.percentage)?))
-    });
-    one.into_iter().chain(many).filter(|(_, _, percent)| percent.millionths() > 0).collect()
+/// What a rule does to requests beside sending them on.
+fn interventions(rule: &RouteRule) -> Vec<Intervention> {
+    let at = |field: &str, kind| {
+        let origin = Origin { path: format!("{}.{field}", rule.origin.path), ..rule.origin.clone() };
+        Intervention { origin, on_default: is_catch_all(rule), kind }
+    };
+    let mut found = Vec::new();
+    if let Some(fault) = &rule.policy.fault {
+        let delay = fault.delay.map(|(percent, duration)| at("fault.delay", InterventionKind::Delay { percent, duration }));
+        let abort = fault.abort.map(|(percent, status)| at("fault.abort", InterventionKind::Abort { percent, status }));
+        found.extend(delay.into_iter().chain(abort));
+    }
+    for (index, mirror) in rule.policy.mirrors.iter().enumerate() {
+        let field = if rule.policy.mirrors.len() == 1 { "mirror".to_owned() } else { format!("mirrors[{index}]") };
+        found.push(at(&field, InterventionKind::Mirror { host: mirror.cluster.host.to_string(), percent: mirror.share }));
+    }
+    found
 }
 
 fn blocked_by(rule: Option<&RouteRule>, share: &Share) -> Intervention {
@@ -268,7 +249,7 @@ impl HostView<'_> {
     /// The shares of a rule over the host's subsets, those of the DestinationRule first and in its order.
     fn default_shares(&self, rule: &RouteRule) -> Result<Vec<Share>, NoSplit> {
         let RouteAction::Forward(split) = &rule.action else { return Err(NoSplit::NotForwarded) };
-        if rule.origin.resource.kind == "Service" {
+        if rule.origin.path.is_empty() {
             return Err(NoSplit::NoVirtualService);
         }
         let mut weights: Vec<(String, u32)> =
