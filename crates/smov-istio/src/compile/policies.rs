@@ -62,27 +62,15 @@ impl<'w> Policies<'w> {
         Self { by_namespace, root: &world.mesh.root_namespace, by_labels }
     }
 
-    /// What clients without particular labels meet: those of their own namespace first (unless that is the root), then the Service's, then
-    /// the root's.
-    pub(crate) fn find(&self, client: &Namespace, service: &Namespace, host: &Hostname) -> Option<&Policy<'w>> {
-        self.look_up(client, Some(service), host, &BTreeMap::new())
-    }
-
-    /// As [`Self::find`], for one client: rules for its labels come before those for all.
+    /// What a client meets: the rules of its own namespace first (unless that is the root), then the Service's, then the root's; in each,
+    /// rules for the client's labels before those for all.
     pub(crate) fn find_for(&self, client: &Workload, service: Option<&Namespace>, host: &Hostname) -> Option<&Policy<'w>> {
-        self.look_up(&client.namespace, service, host, &client.labels)
-    }
-
-    fn look_up(
-        &self,
-        client: &Namespace,
-        service: Option<&Namespace>,
-        host: &Hostname,
-        labels: &BTreeMap<String, String>,
-    ) -> Option<&Policy<'w>> {
-        let own = (client != self.root).then_some(client);
+        let own = (client.namespace != *self.root).then_some(&client.namespace);
         let mut seen = own.into_iter().chain(service).chain([self.root]);
-        seen.find_map(|namespace| self.by_namespace.get(namespace.as_str())?.best(namespace == client, client.as_str(), host, labels))
+        seen.find_map(|namespace| {
+            let of_namespace = self.by_namespace.get(namespace.as_str())?;
+            of_namespace.best(*namespace == client.namespace, client.namespace.as_str(), host, &client.labels)
+        })
     }
 
     /// All of them, for the analyzers.
