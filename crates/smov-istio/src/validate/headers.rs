@@ -1,5 +1,7 @@
 //! The webhook on header operations.
 
+use smov_model::template::{InvalidTemplate, Template};
+
 use super::Findings;
 use crate::resource::{HeaderOperationsSpec, Headers};
 use crate::schema::join;
@@ -21,6 +23,11 @@ fn check_change(change: &HeaderOperationsSpec, path: &str, host_allowed: bool, f
             if let Err(reason) = check_value(value) {
                 let korean = "헤더 값이 올바르지 않습니다. % 자체는 %%로 쓰세요";
                 findings.error("invalid-header", &at, format!("header value configuration: {reason}"), korean);
+            } else if let Err(InvalidTemplate::Unknown(operator)) = Template::parse(value) {
+                // Istio does not look inside; Envoy refuses the whole route.
+                let message = format!("`%{operator}%` is not a command operator of Envoy: the operation is left out");
+                let korean = format!("`%{operator}%`은(는) Envoy에 없는 형식입니다. 이 동작은 빠집니다");
+                findings.warning("unknown-operator", &at, message, korean);
             }
         }
     }

@@ -260,6 +260,10 @@ fn mirrors_cors_and_headers() {
         &["E headers.request.add.x: header value configuration: invalid header configuration. Un-escaped %"],
     );
     forward("headers: {request: {add: {x: \"%REQ(y)% 100%%\"}}}", &[]);
+    forward(
+        "headers: {request: {add: {x: \"%NO_SUCH%\"}}}",
+        &["W headers.request.add.x: `%NO_SUCH%` is not a command operator of Envoy: the operation is left out"],
+    );
 }
 
 #[test]
