@@ -40,14 +40,14 @@ pub(crate) struct Policy<'w> {
     pub(crate) subsets: Vec<&'w Subset>,
     /// Labels of the clients that it is for; `None` = all.
     selector: Option<&'w BTreeMap<String, String>>,
-    /// Namespaces that see it; `*` = all.
+    /// Namespaces that see it, as `exportTo` has them; empty = all.
     viewers: BTreeSet<&'w str>,
 }
 
 impl<'w> Policies<'w> {
     pub(crate) fn new(world: &'w World) -> Self {
         let mut rules: Vec<&Resource<DestinationRuleSpec>> = world.destination_rules.values().map(|rule| &**rule).collect();
-        rules.sort_by_key(|rule| rule.seniority());
+        rules.sort_by_key(|rule| (rule.spec.workload_selector.is_none(), rule.seniority()));
         let by_labels = rules.iter().any(|rule| {
             let subsets = rule.spec.subsets.iter().filter_map(|subset| subset.traffic_policy.as_ref());
             rule.spec.workload_selector.is_some() || subsets.chain(&rule.spec.traffic_policy).any(asks_for_labels)
@@ -99,7 +99,8 @@ impl<'w> OfNamespace<'w> {
         for index in known.iter() {
             let policy = &mut self.policies[*index];
             let others = policy.selector.is_some() && selector.is_some() && policy.selector != selector;
-            if !viewers.is_superset(&policy.viewers) || others {
+            let wider = viewers == policy.viewers || !policy.viewers.is_empty() && viewers.is_superset(&policy.viewers);
+            if !wider || others {
                 continue;
             }
             policy.add(rule);
@@ -115,7 +116,7 @@ impl<'w> OfNamespace<'w> {
 
     fn best(&self, own: bool, viewer: &str, host: &Hostname, labels: &BTreeMap<String, String>) -> Option<&Policy<'w>> {
         let choose = |indexes: &Vec<usize>| {
-            let visible = || indexes.iter().map(|index| &self.policies[*index]).filter(|policy| own || policy.visible_to(viewer));
+            let visible = || indexes.iter().map(|index| &self.policies[*index]).filter(|policy| policy.visible_to(viewer));
             let fits = |policy: &&Policy<'w>| {
                 policy.selector.is_some_and(|wanted| own && wanted.iter().all(|(key, value)| labels.get(key) == Some(value)))
             };
@@ -130,11 +131,11 @@ impl<'w> OfNamespace<'w> {
     }
 }
 
-/// The namespaces to which a rule is exported.
+/// The namespaces to which a rule is exported; one for certain clients stays at home.
 fn viewers(rule: &Resource<DestinationRuleSpec>) -> BTreeSet<&str> {
-    match rule.spec.export_to.as_slice() {
-        [] => BTreeSet::from(["*"]),
-        named => named.iter().map(|entry| if entry == "." { rule.metadata.namespace.as_str() } else { entry.as_str() }).collect(),
+    match rule.spec.workload_selector {
+        Some(_) => BTreeSet::from(["."]),
+        None => rule.spec.export_to.iter().map(String::as_str).collect(),
     }
 }
 
@@ -150,7 +151,9 @@ impl<'w> Policy<'w> {
     }
 
     fn visible_to(&self, viewer: &str) -> bool {
-        self.viewers.contains("*") || self.viewers.contains(viewer)
+        let owner = self.rules.first().map(|rule| rule.metadata.namespace.as_str());
+        let sees = |entry: &&str| matches!(*entry, "*") || *entry == viewer || *entry == "." && owner == Some(viewer);
+        self.viewers.is_empty() || self.viewers.iter().any(sees)
     }
 
     pub(crate) fn subset(&self, name: &str) -> Option<&'w Subset> {
