@@ -26,6 +26,8 @@ use crate::xds::{self, Board, Kind, Subject};
 
 /// Envoy must have taken, or refused, a step of a change within this.
 const STEP_PATIENCE: Duration = Duration::from_secs(10);
+/// The same for its first configuration, which it asks for when it has started: on a busy machine that takes its time.
+const START_PATIENCE: Duration = Duration::from_secs(60);
 /// After Envoy took listeners and clusters, they must be in use within this; names that are looked up may take longer.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(5);
 const SETTLE_STEP: Duration = Duration::from_millis(2);
@@ -193,7 +195,7 @@ impl Running {
                 Ok(())
             }
             Err(rejected) => {
-                self.go_back(&current).await;
+                self.go_back(&current, &new).await;
                 self.books.take_back();
                 Err(rejected)
             }
@@ -204,13 +206,14 @@ impl Running {
     async fn change(&self, before: &Resources, new: &Resources) -> Result<(), Rejected> {
         let clusters = (Kind::Clusters, String::new());
         let listeners = (Kind::Listeners, String::new());
+        let patience = if before.listeners.is_empty() { START_PATIENCE } else { STEP_PATIENCE };
         for (name, list) in &new.endpoints {
             self.board.set((Kind::Endpoints, name.clone()), std::slice::from_ref(list));
         }
         self.board.set(clusters.clone(), &with_leaving(&before.clusters, &new.clusters));
         let mut first: Vec<Subject> = new.endpoints.keys().map(|name| (Kind::Endpoints, name.clone())).collect();
         first.insert(0, clusters.clone());
-        self.step(&first).await?;
+        self.step(&first, patience).await?;
         if before.clusters != new.clusters && !before.listeners.is_empty() {
             self.settle().await?;
         }
@@ -221,29 +224,34 @@ impl Running {
         self.board.set(listeners.clone(), &new.listeners);
         let mut second: Vec<Subject> = new.routes.keys().map(|name| (Kind::Routes, name.clone())).collect();
         second.push(listeners);
-        self.step(&second).await?;
+        self.step(&second, patience).await?;
         if before.listeners != new.listeners {
             self.settle().await?;
         }
 
         self.board.set(clusters.clone(), &new.clusters);
-        self.step(&[clusters]).await?;
-        for gone in before.endpoints.keys().filter(|name| !new.endpoints.contains_key(*name)) {
-            self.board.remove(&(Kind::Endpoints, gone.clone()));
-        }
+        self.step(&[clusters], patience).await?;
+        self.forget_endpoints(before, new);
         Ok(())
     }
 
+    /// Lists of clusters that are no more.
+    fn forget_endpoints(&self, before: &Resources, now: &Resources) {
+        for gone in before.endpoints.keys().filter(|name| !now.endpoints.contains_key(*name)) {
+            self.board.remove(&(Kind::Endpoints, gone.clone()));
+        }
+    }
+
     /// Waits until Envoy has taken these.
-    async fn step(&self, subjects: &[Subject]) -> Result<(), Rejected> {
+    async fn step(&self, subjects: &[Subject], patience: Duration) -> Result<(), Rejected> {
         let mut ended = self.ended.subscribe();
         tokio::select! {
             settled = self.board.settled(subjects) => settled.map_err(|(kind, name)| self.refused(kind, &name)),
             end = ended.wait_for(Option::is_some) => Err(Rejected { reason: ended_text(end.ok().and_then(|end| *end)) }),
-            () = tokio::time::sleep(STEP_PATIENCE) => {
+            () = tokio::time::sleep(patience) => {
                 let open = self.board.open(subjects).into_iter().map(|(kind, name)| format!("{} {name}", kind.path()));
                 let open = open.collect::<Vec<_>>().join(", ");
-                Err(Rejected { reason: format!("Envoy did not say within {STEP_PATIENCE:?} whether it takes {open}") })
+                Err(Rejected { reason: format!("Envoy did not say within {patience:?} whether it takes {open}") })
             }
         }
     }
@@ -256,7 +264,7 @@ impl Running {
     }
 
     /// Envoy applies what it can of a list that it refuses; the last good one is put back whole.
-    async fn go_back(&self, before: &Resources) {
+    async fn go_back(&self, before: &Resources, refused: &Resources) {
         if before.clusters.is_empty() {
             return;
         }
@@ -270,9 +278,10 @@ impl Running {
         self.board.set((Kind::Listeners, String::new()), &before.listeners);
         let mut subjects = vec![(Kind::Clusters, String::new()), (Kind::Listeners, String::new())];
         subjects.extend(before.routes.keys().map(|name| (Kind::Routes, name.clone())));
-        if let Err(error) = self.step(&subjects).await {
+        if let Err(error) = self.step(&subjects, STEP_PATIENCE).await {
             tracing::error!(%error, "Envoy does not take its last good configuration back");
         }
+        self.forget_endpoints(refused, before);
     }
 
     /// Waits until new listeners listen and new clusters have their endpoints.

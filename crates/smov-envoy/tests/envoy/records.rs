@@ -60,6 +60,58 @@ async fn requests_go_from_sidecar_to_sidecar_and_records_say_how() {
     caller.envoy.stop().await;
 }
 
+/// Reads the table of records in the guide: field, and what it says of Envoy.
+fn guide() -> Vec<(String, String)> {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guide/modes.md")).unwrap();
+    let cells = |line: &str| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+    let rows = text.lines().filter(|line| line.starts_with("| `") && line.matches('|').count() == 7).map(cells);
+    rows.map(|row| (row[0].trim_matches('`').to_owned(), row[4].clone())).collect()
+}
+
+#[tokio::test]
+async fn the_guide_says_what_a_record_of_envoy_holds() {
+    let Some(binary) = envoy() else { return };
+    let app = App::saying("here");
+    let (_callee, address) = callee(binary.clone(), "user-1", &app).await;
+    let down = "127.0.0.1:1".parse().unwrap();
+    // A rule passed over, a split, a delay, a first try that fails at one of two endpoints: something for every field.
+    let mut taken = rule("spec.http[1]", vec![], to(&[(u32::MAX - 1, "ctx1"), (1, "ctx2")]));
+    taken.policy.fault = Some(Fault { delay: Some((Percent::new(100.0).unwrap(), std::time::Duration::from_millis(5))), abort: None });
+    taken.policy.retry =
+        Some(RetryPolicy { attempts: 9, on: RetryOn { connect_failure: true, ..RetryOn::default() }, ..RetryPolicy::default() });
+    let rules = vec![rule("spec.http[0]", vec![canary()], to(&[(1, "ctx2")])), taken];
+    let both = cluster("ctx1", &[(down, "down-1"), (address, "user-1")]);
+    let caller = start(binary, settings("caller-1"), snapshot(7, rules, vec![both, cluster("ctx2", &[])])).await;
+    let door = caller.envoy.outbound_address().unwrap();
+    let mut record = None;
+    // Which of the two endpoints comes first is Envoy's choice.
+    for number in 0..200 {
+        let id = format!("guide-{number}");
+        assert_eq!(get(door, "http://user-service:8081/", &[("x-request-id", &id)]).await.status, 200);
+        record = Some(caller.envoy.records(&id).await.remove(0)).filter(|record| record.attempts.len() > 1);
+        if record.is_some() {
+            break;
+        }
+    }
+    let record = record.expect("one of 200 requests starts at the endpoint that is down");
+    assert_eq!((record.source, record.snapshot.number), (RecordSource::Computed, 7));
+    let json = serde_json::to_value(&record).unwrap();
+    let table = guide();
+    assert!(table.len() > 12, "{table:?}");
+    for (field, said) in table {
+        let value = json.pointer(&format!("/{field}")).unwrap_or_else(|| panic!("a record has no {field}"));
+        let known = match field.as_str() {
+            // The start of the range, always.
+            "draws/0/position" => *value != json["draws"][0]["range"][0],
+            // No flag is an answer for the whole request, and none at all for a try that failed.
+            "flags" => value.is_string(),
+            "attempts/0/flags" => *value != "-",
+            _ => !(value.is_null() || *value == 0 || *value == serde_json::json!([])),
+        };
+        assert_eq!(known, said != "not available", "{field} is said to be {said}: {value}");
+    }
+}
+
 #[tokio::test]
 async fn faults_and_retries_are_in_the_record() {
     let Some(binary) = envoy() else { return };
