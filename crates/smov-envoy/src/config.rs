@@ -89,3 +89,6 @@ fn from_agent() -> Value {
 fn socket_address(address: std::net::SocketAddr) -> Value {
     json!({"socket_address": {"address": address.ip().to_string(), "port_value": address.port()}})
 }
+
+#[cfg(test)]
+mod tests;

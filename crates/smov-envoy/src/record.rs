@@ -6,9 +6,10 @@ use std::sync::Arc;
 use http::HeaderMap;
 use smov_model::dice::Purpose;
 use smov_model::flag::{Flags, ResponseFlag};
+use smov_model::hash::request_hash;
 use smov_model::names::{ClusterName, Port, SubsetName};
 use smov_model::record::{Attempt, Direction, DrawTaken, Peer, Phase, Record, RecordSource, Row, RuleTaken, SkippedRule};
-use smov_model::route::{Percent, RequestHead, RouteAction, RouteRule, VirtualHost, explain_match};
+use smov_model::route::{CorsDecision, Percent, RequestHead, RouteAction, RouteRule, VirtualHost, explain_match};
 use smov_model::snapshot::Snapshot;
 use smov_model::workload::Workload;
 
@@ -125,7 +126,7 @@ impl<'a> Reading<'a> {
             attempts: self.attempts(),
             mirrors: self.mirrors(),
             // Envoy's log does not say.
-            cors: None,
+            cors: self.cors(),
             injected_delay: self.injected_delay(),
             peer: self.peer().map(|workload| Peer {
                 pod: workload.pod.clone(),
@@ -171,12 +172,7 @@ impl<'a> Reading<'a> {
     /// Why the rules before the one taken did not take the request, by the function that would have decided here.
     fn skipped(&self) -> Vec<SkippedRule> {
         let Some(host) = self.host else { return Vec::new() };
-        let mut headers = HeaderMap::new();
-        for (name, value) in self.entry.notes.iter().flatten() {
-            if let (Ok(name), Some(Ok(value))) = (name.parse::<http::HeaderName>(), value.as_str().map(str::parse)) {
-                headers.insert(name, value);
-            }
-        }
+        let headers = self.noted_headers();
         let (path, query) = path_of(self.entry);
         let head = RequestHead {
             method: self.entry.method.as_deref().unwrap_or_default(),
@@ -195,6 +191,35 @@ impl<'a> Reading<'a> {
                 mismatches: rule.matches.iter().filter_map(|entry| explain_match(entry, &head)).collect(),
             })
             .collect()
+    }
+
+    /// The request's headers as they came, as far as they were noted.
+    fn noted_headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in self.entry.notes.iter().flatten() {
+            if let (Ok(name), Some(Ok(value))) = (name.parse::<http::HeaderName>(), value.as_str().map(str::parse)) {
+                headers.insert(name, value);
+            }
+        }
+        headers
+    }
+
+    /// What the CORS filter must have said; an aborted request does not come to it.
+    fn cors(&self) -> Option<CorsDecision> {
+        let (.., rule) = self.rule?;
+        let policy = rule.policy.cors.as_ref().filter(|_| !self.entry.known_flags().has(ResponseFlag::Fi))?;
+        let method = self.entry.method.as_deref().unwrap_or_default();
+        Some(policy.decide(method, self.entry.note("origin"), self.entry.note("access-control-request-method")))
+    }
+
+    /// The hash of the request's keys, where the balancer looks at it.
+    fn hash(&self) -> Option<u64> {
+        let (.., rule) = self.rule?;
+        let cluster = self.snapshot.clusters.get(self.cluster.as_ref()?)?;
+        let address = |text: &Option<String>| text.as_deref()?.parse::<SocketAddr>().ok();
+        let downstream = (address(&self.entry.downstream_remote)?, address(&self.entry.downstream_local)?);
+        let keys = Some(&rule.policy.hash).filter(|keys| cluster.load_balancer.hashes() && !keys.is_empty())?;
+        request_hash(keys, &self.noted_headers(), path_of(self.entry).1, downstream).hash
     }
 
     /// What the draws must have given: the range is known from the outcome, the place inside it is not.
@@ -237,6 +262,7 @@ impl<'a> Reading<'a> {
         let tried = self.entry.tried();
         let count = (self.entry.attempts as usize).max(tried.len());
         let last = self.entry.answerer();
+        let hash = self.hash().map(|hash| format!("{hash:016x}"));
         let attempt = |place: usize| {
             let is_last = place + 1 == count;
             // Envoy names each endpoint once, however often it was tried.
@@ -258,11 +284,16 @@ impl<'a> Reading<'a> {
                 started: if is_last { self.entry.upstream_sent } else { 0 },
                 duration: if is_last { self.entry.upstream_answered.saturating_sub(self.entry.upstream_sent) } else { 0 },
                 ejected: Vec::new(),
-                priority: 0,
-                hash: None,
+                priority: endpoint.and_then(|address| self.priority(address)).unwrap_or_default(),
+                hash: hash.clone().filter(|_| endpoint.is_some()),
             }
         };
         (0..count).map(attempt).collect()
+    }
+
+    fn priority(&self, address: SocketAddr) -> Option<u32> {
+        let cluster = self.snapshot.clusters.get(self.cluster.as_ref()?)?;
+        cluster.endpoints.iter().find(|endpoint| endpoint.address == address).map(|endpoint| endpoint.priority)
     }
 
     /// Copies that were sent for certain.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use serde_json::{Value, json};
-use smov_model::route::RouteTable;
+use smov_model::route::{HashKey, RouteTable};
 use smov_model::snapshot::Snapshot;
 use smov_proxy::ProxyConfig;
 
@@ -22,8 +22,9 @@ pub(super) const NOTES: &str = "smov";
 /// The note with the peer's own words.
 pub(super) const PEER_NOTE: &str = "x-envoy-peer-metadata-id";
 
-/// Headers that are noted whether or not a rule looks at them, so that few changes of rules change a listener.
-const OFTEN_MATCHED: [&str; 6] = ["cookie", "end-user", "user-agent", "x-canary", "x-user-id", "x-version"];
+/// Headers that are noted whether or not a rule reads them, so that few changes of rules change a listener.
+const OFTEN_READ: [&str; 8] =
+    ["access-control-request-method", "cookie", "end-user", "origin", "user-agent", "x-canary", "x-user-id", "x-version"];
 
 fn filter(name: &str, config: Value) -> Value {
     json!({"name": name, "typed_config": config})
@@ -86,14 +87,19 @@ pub(super) fn route_by_name(settings: &ProxyConfig, snapshot: &Snapshot) -> Valu
     })
 }
 
-/// The headers that rules look at, in lower case.
+/// The headers that rules read, to match or to hash, in lower case.
 fn headers_read(snapshot: &Snapshot) -> BTreeSet<String> {
     let tables = snapshot.outbound.values().chain(snapshot.ingress.values());
     let of_table = |table: &RouteTable| -> Vec<String> {
-        let entries = table.hosts.iter().flat_map(|host| &host.rules).flat_map(|rule| &rule.matches);
-        entries.flat_map(|entry| entry.headers.iter().chain(&entry.without_headers)).map(|(name, _)| name.to_ascii_lowercase()).collect()
+        let rules = || table.hosts.iter().flat_map(|host| &host.rules);
+        let matched = rules().flat_map(|rule| &rule.matches).flat_map(|entry| entry.headers.iter().chain(&entry.without_headers));
+        let hashed = rules().flat_map(|rule| &rule.policy.hash).filter_map(|key| match key {
+            HashKey::Header(name) => Some(name),
+            HashKey::Cookie { .. } | HashKey::SourceIp | HashKey::Query(_) => None,
+        });
+        matched.map(|(name, _)| name).chain(hashed).map(|name| name.to_ascii_lowercase()).collect()
     };
-    let often = OFTEN_MATCHED.into_iter().map(str::to_owned);
+    let often = OFTEN_READ.into_iter().map(str::to_owned);
     // Pseudo headers are in the log anyway.
     tables.flat_map(of_table).chain(often).filter(|name| !name.starts_with(':')).collect()
 }

@@ -1,9 +1,10 @@
 //! Envoy's log as records.
 
+use smov_model::cluster::LoadBalancer;
 use smov_model::dice::Purpose;
 use smov_model::flag::ResponseFlag;
 use smov_model::record::RecordSource;
-use smov_model::route::{AbortStatus, Fault, Percent, RetryOn, RetryPolicy, RouteMatch, ValueMatch};
+use smov_model::route::{AbortStatus, CorsPolicy, Fault, HashKey, Percent, RetryOn, RetryPolicy, RouteMatch, ValueMatch};
 use smov_model::text::StringMatch;
 
 use crate::mesh::{App, Client, USER, callee, cluster, cluster_name, envoy, get, rule, settings, snapshot, start, to};
@@ -79,15 +80,21 @@ async fn the_guide_says_what_a_record_of_envoy_holds() {
     taken.policy.fault = Some(Fault { delay: Some((Percent::new(100.0).unwrap(), std::time::Duration::from_millis(5))), abort: None });
     taken.policy.retry =
         Some(RetryPolicy { attempts: 9, on: RetryOn { connect_failure: true, ..RetryOn::default() }, ..RetryPolicy::default() });
+    taken.policy.cors = Some(CorsPolicy { allow_origins: vec![StringMatch::Exact("http://a".into())], ..CorsPolicy::default() });
+    taken.policy.hash = vec![HashKey::Header("x-user".into())];
     let rules = vec![rule("spec.http[0]", vec![canary()], to(&[(1, "ctx2")])), taken];
-    let both = cluster("ctx1", &[(down, "down-1"), (address, "user-1")]);
+    let mut both = cluster("ctx1", &[(down, "down-1"), (address, "user-1")]);
+    both.load_balancer = LoadBalancer::RingHash { minimum_size: 1024 };
     let caller = start(binary, settings("caller-1"), snapshot(7, rules, vec![both, cluster("ctx2", &[])])).await;
     let door = caller.envoy.outbound_address().unwrap();
     let mut record = None;
-    // Which of the two endpoints comes first is Envoy's choice.
+    // Which of the two endpoints comes first is for the hash to say.
     for number in 0..200 {
         let id = format!("guide-{number}");
-        assert_eq!(get(door, "http://user-service:8081/", &[("x-request-id", &id)]).await.status, 200);
+        assert_eq!(
+            get(door, "http://user-service:8081/", &[("x-request-id", &id), ("x-user", &id), ("origin", "http://a")]).await.status,
+            200
+        );
         record = Some(caller.envoy.records(&id).await.remove(0)).filter(|record| record.attempts.len() > 1);
         if record.is_some() {
             break;
