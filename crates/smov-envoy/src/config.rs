@@ -62,6 +62,11 @@ fn typed(name: &str, fields: Value) -> Value {
     typed
 }
 
+/// An object of these fields. (`json!` copies what is put into it; large lists are moved.)
+fn object<const N: usize>(fields: [(&str, Value); N]) -> Value {
+    Value::Object(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
 /// A duration as protobuf writes it in JSON: `0.025s`.
 fn seconds(duration: std::time::Duration) -> String {
     if duration.subsec_nanos() == 0 {

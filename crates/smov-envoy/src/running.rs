@@ -207,30 +207,37 @@ impl Running {
         let clusters = (Kind::Clusters, String::new());
         let listeners = (Kind::Listeners, String::new());
         let patience = if before.listeners.is_empty() { START_PATIENCE } else { STEP_PATIENCE };
-        for (name, list) in &new.endpoints {
+        let mut first = vec![clusters.clone()];
+        // What stays as it is needs no step.
+        for (name, list) in new.endpoints.iter().filter(|(name, list)| before.endpoints.get(*name) != Some(list)) {
             self.board.set((Kind::Endpoints, name.clone()), std::slice::from_ref(list));
+            first.push((Kind::Endpoints, name.clone()));
         }
-        self.board.set(clusters.clone(), &with_leaving(&before.clusters, &new.clusters));
-        let mut first: Vec<Subject> = new.endpoints.keys().map(|name| (Kind::Endpoints, name.clone())).collect();
-        first.insert(0, clusters.clone());
+        if before.clusters != new.clusters {
+            self.board.set(clusters.clone(), &with_leaving(&before.clusters, &new.clusters));
+        }
         self.step(&first, patience).await?;
         if before.clusters != new.clusters && !before.listeners.is_empty() {
             self.settle().await?;
         }
 
-        for (name, routes) in &new.routes {
+        let mut second = vec![listeners.clone()];
+        for (name, routes) in new.routes.iter().filter(|(name, routes)| before.routes.get(*name) != Some(routes)) {
             self.board.set((Kind::Routes, name.clone()), std::slice::from_ref(routes));
+            second.push((Kind::Routes, name.clone()));
         }
-        self.board.set(listeners.clone(), &new.listeners);
-        let mut second: Vec<Subject> = new.routes.keys().map(|name| (Kind::Routes, name.clone())).collect();
-        second.push(listeners);
+        if before.listeners != new.listeners {
+            self.board.set(listeners, &new.listeners);
+        }
         self.step(&second, patience).await?;
         if before.listeners != new.listeners {
             self.settle().await?;
         }
 
-        self.board.set(clusters.clone(), &new.clusters);
-        self.step(&[clusters], patience).await?;
+        if before.clusters != new.clusters {
+            self.board.set(clusters.clone(), &new.clusters);
+            self.step(&[clusters], patience).await?;
+        }
         self.forget_endpoints(before, new);
         Ok(())
     }

@@ -17,8 +17,8 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -147,7 +147,7 @@ impl Board {
 
     /// Sets what a subject shall be; nothing happens when it is that already and was not refused.
     pub(crate) fn set(&self, subject: Subject, resources: &[Value]) {
-        let typed: Vec<Value> = resources.iter().map(|resource| typed(subject.0.type_url(), resource)).collect();
+        let typed: Vec<Typed<'_>> = resources.iter().map(|resource| Typed { type_url: subject.0.type_url(), resource }).collect();
         let bytes = Bytes::from(serde_json::to_vec(&typed).expect("JSON values are JSON"));
         {
             let mut targets = self.targets();
@@ -227,11 +227,13 @@ impl Board {
     }
 }
 
-/// A resource in a list of any kind says what it is.
-fn typed(type_url: &str, resource: &Value) -> Value {
-    let mut typed = Map::from_iter([("@type".to_owned(), Value::from(type_url))]);
-    typed.extend(resource.as_object().cloned().unwrap_or_default());
-    typed.into()
+/// A resource in a list says of which type it is.
+#[derive(Serialize)]
+struct Typed<'a> {
+    #[serde(rename = "@type")]
+    type_url: &'static str,
+    #[serde(flatten)]
+    resource: &'a Value,
 }
 
 fn body(kind: Kind, target: &Target) -> Bytes {

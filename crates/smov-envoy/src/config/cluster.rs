@@ -9,7 +9,7 @@ use smov_model::snapshot::Snapshot;
 use smov_proxy::ProxyConfig;
 use smov_proxy::config::AppAddress;
 
-use super::{BLACK_HOLE, PASSTHROUGH, from_agent, seconds, socket_address, typed};
+use super::{BLACK_HOLE, PASSTHROUGH, from_agent, object, seconds, socket_address, typed};
 
 /// Istio's name of the cluster behind a pod's own port.
 pub(super) fn inbound_name(port: u16) -> String {
@@ -220,7 +220,8 @@ fn assignment(name: &str, cluster: &Cluster) -> Value {
         .map(|((priority, region, zone, subzone), endpoints)| {
             let locality = endpoints.first().map(|endpoint| endpoint.workload.locality());
             let endpoints: Vec<Value> = endpoints.into_iter().map(lb_endpoint).collect();
-            let mut group = json!({"locality": {"region": region, "zone": zone, "sub_zone": subzone}, "lb_endpoints": endpoints});
+            let locality_words = json!({"region": region, "zone": zone, "sub_zone": subzone});
+            let mut group = object([("locality", locality_words), ("lb_endpoints", Value::Array(endpoints))]);
             if priority > 0 {
                 group["priority"] = json!(priority);
             }
@@ -230,7 +231,7 @@ fn assignment(name: &str, cluster: &Cluster) -> Value {
             group
         })
         .collect();
-    json!({"cluster_name": name, "endpoints": groups})
+    object([("cluster_name", json!(name)), ("endpoints", Value::Array(groups))])
 }
 
 fn lb_endpoint(endpoint: &Endpoint) -> Value {

@@ -15,7 +15,7 @@ use smov_model::split::Split;
 use smov_proxy::ProxyConfig;
 
 use super::matching::route_match;
-use super::{OUTBOUND, PASSTHROUGH, cluster, filters, policy, seconds};
+use super::{OUTBOUND, PASSTHROUGH, cluster, filters, object, policy, seconds};
 
 /// Istio allows direct responses of up to 1 MB.
 const DIRECT_RESPONSE_LIMIT: u32 = 1 << 20;
@@ -109,7 +109,15 @@ impl Taken {
 }
 
 fn virtual_host(name: &str, domains: Vec<String>, routes: Vec<Value>) -> Option<Value> {
-    (!domains.is_empty()).then(|| json!({"name": name, "domains": domains, "include_request_attempt_count": true, "routes": routes}))
+    (!domains.is_empty()).then(|| {
+        let fields = [
+            ("name", json!(name)),
+            ("domains", json!(domains)),
+            ("include_request_attempt_count", json!(true)),
+            ("routes", Value::Array(routes)),
+        ];
+        object(fields)
+    })
 }
 
 /// Hosts that nobody knows.
