@@ -280,13 +280,13 @@ pub struct RequestCase {
     /// A GET to this URL.
     #[serde(default)]
     pub get: Option<String>,
-    /// The URL, where the method is another.
+    /// The URL, where the method is another. `tcp://SERVICE:PORT/` goes through the sidecar's door for opaque TCP.
     #[serde(default)]
     pub url: Option<String>,
     /// The method.
     #[serde(default)]
     pub method: Option<String>,
-    /// Headers; a list repeats the header. `$(n)` in a value counts the `times` from 0.
+    /// Headers; a list repeats the header. `$(n)` in a value counts the `times` from 0, `$(x*N)` is N times `x`.
     #[serde(default)]
     pub headers: BTreeMap<String, Many<String>>,
     /// The body.
@@ -301,6 +301,12 @@ pub struct RequestCase {
     /// Are they sent all at once?
     #[serde(default)]
     pub parallel: bool,
+    /// It is sent and nobody waits for its answer: the next request goes out when a pod has got this one.
+    #[serde(default)]
+    pub background: bool,
+    /// The client goes away after so long.
+    #[serde(default)]
+    pub leaves: Option<Time>,
     /// Pause before it, where the semantics is about time.
     #[serde(default)]
     pub after: Option<Time>,

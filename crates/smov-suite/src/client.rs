@@ -17,6 +17,8 @@ pub(crate) struct Wire {
     pub(crate) bytes: Vec<u8>,
     /// A HEAD has no body in its answer.
     pub(crate) head_only: bool,
+    /// The client goes away after so long.
+    pub(crate) patience: Option<Duration>,
 }
 
 /// What came back.
@@ -42,10 +44,11 @@ impl Reply {
 /// Sends and reads to the end of the answer.
 pub(crate) async fn send(wire: &Wire) -> Reply {
     let started = Instant::now();
-    let mut reply = match tokio::time::timeout(PATIENCE, exchange(wire)).await {
+    let patience = wire.patience.unwrap_or(PATIENCE);
+    let mut reply = match tokio::time::timeout(patience, exchange(wire)).await {
         Ok(Ok(reply)) => reply,
         Ok(Err(error)) => Reply { error: Some(error.to_string()), ..Reply::default() },
-        Err(_) => Reply { error: Some(format!("no answer within {} s", PATIENCE.as_secs())), ..Reply::default() },
+        Err(_) => Reply { error: Some(format!("no answer within {} ms", patience.as_millis())), ..Reply::default() },
     };
     reply.took = started.elapsed();
     reply

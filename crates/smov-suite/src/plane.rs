@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use smov_model::record::Record;
 use smov_model::snapshot::Snapshot;
 use smov_proxy::ProxyConfig;
+use tokio::task::block_in_place;
 
 mod built_in;
 mod envoy;
@@ -55,7 +56,8 @@ impl Running {
     /// Starts a proxy on its first snapshot; it serves when this returns.
     pub(crate) async fn start(plane: PlaneName, config: ProxyConfig, workload: &str, snapshot: Snapshot) -> Result<Self, String> {
         match plane {
-            PlaneName::Smov => built_in::BuiltIn::start(config, workload, snapshot).map(Self::BuiltIn),
+            // Compiling a snapshot takes a while, in which nothing else of the run may stand still.
+            PlaneName::Smov => block_in_place(|| built_in::BuiltIn::start(config, workload, snapshot)).map(Self::BuiltIn),
             PlaneName::Envoy => envoy::RealEnvoy::start(config, snapshot).await.map(Box::new).map(Self::Envoy),
         }
     }
@@ -64,7 +66,7 @@ impl Running {
     pub(crate) async fn publish(&mut self, snapshot: Snapshot) -> Result<(), String> {
         match self {
             Self::BuiltIn(proxy) => {
-                proxy.publish(snapshot);
+                block_in_place(|| proxy.publish(snapshot));
                 Ok(())
             }
             Self::Envoy(proxy) => proxy.publish(snapshot).await,
@@ -87,6 +89,9 @@ impl Running {
         }
     }
 }
+
+/// The first of a pod's doors for opaque TCP.
+pub(crate) const FIRST_TCP_DOOR: u16 = 16000;
 
 /// The door for outbound requests of a pod's proxy.
 pub(crate) fn door(address: Ipv4Addr) -> SocketAddr {

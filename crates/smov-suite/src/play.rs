@@ -9,9 +9,9 @@ use smov_istio::diagnostic::{Diagnostic, Severity};
 use smov_model::record::{Direction, Record};
 use smov_model::wire::ProxyRole;
 use smov_proxy::ProxyConfig;
-use smov_proxy::config::{AppAddress, InboundListen, IngressListen, PodIdentity, ProxyPorts};
+use smov_proxy::config::{AppAddress, InboundListen, IngressListen, PodIdentity, ProxyPorts, TcpDoor};
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, block_in_place};
 
 mod cast;
 mod send;
@@ -22,7 +22,7 @@ use crate::case::{Case, Difference, Expect, RequestCase};
 use crate::ground::Ground;
 use crate::judge::{self, Played};
 use crate::load::Loaded;
-use crate::plane::{PlaneName, Running};
+use crate::plane::{self, PlaneName, Running};
 use crate::report::{CaseReport, Failure, Outcome, Report, What};
 use crate::stage::{OUTSIDE, Part, Stage, StagePod};
 
@@ -46,7 +46,7 @@ impl Default for Options {
     }
 }
 
-/// Plays the cases on the planes. Fails only where nothing can be played at all.
+/// Plays the cases on the planes; needs a runtime with several threads. Fails only where nothing can be played at all.
 pub async fn run(cases: Vec<Loaded>, options: &Options) -> std::io::Result<Report> {
     let started = Instant::now();
     let ground = Arc::new(Ground::claim()?);
@@ -103,16 +103,10 @@ fn setup(seen: impl Into<String>) -> Failure {
 
 async fn perform(loaded: &Loaded, plane: PlaneName, ground: &Ground) -> Vec<Failure> {
     let case = &loaded.case;
-    let mut stage = match Stage::build(case, ground) {
-        Ok(stage) => stage,
+    let (mut stage, mut failures) = match block_in_place(|| set(loaded, ground)) {
+        Ok(set) => set,
         Err(error) => return vec![setup(error)],
     };
-    let objects = match stage.resources(case, &loaded.folder) {
-        Ok(objects) => objects,
-        Err(error) => return vec![setup(error)],
-    };
-    let findings = stage.apply(&objects);
-    let mut failures = check_findings(case, &findings, &stage);
     if case.requests.is_empty() {
         return failures;
     }
@@ -125,6 +119,16 @@ async fn perform(loaded: &Loaded, plane: PlaneName, ground: &Ground) -> Vec<Fail
     }
     actors.stop().await;
     failures
+}
+
+/// The stage with the case's resources, and what is not as expected about these.
+fn set(loaded: &Loaded, ground: &Ground) -> Result<(Stage, Vec<Failure>), String> {
+    let case = &loaded.case;
+    let mut stage = Stage::build(case, ground)?;
+    let objects = stage.resources(case, &loaded.folder)?;
+    let findings = stage.apply(&objects);
+    let failures = check_findings(case, &findings, &stage);
+    Ok((stage, failures))
 }
 
 /// What was refused, warned of and analyzed, against what the case expects.
@@ -144,6 +148,8 @@ fn check_findings(case: &Case, findings: &[Diagnostic], stage: &Stage) -> Vec<Fa
 struct Actors {
     cast: Cast,
     proxies: BTreeMap<String, Running>,
+    /// Requests whose answers nobody waits for.
+    background: JoinSet<()>,
 }
 
 impl Actors {
@@ -151,11 +157,11 @@ impl Actors {
         let cast = Cast::start(&stage.pods).await?;
         let calls = |pod: &StagePod| case.requests.iter().any(|request| request.from == pod.name);
         let names: Vec<String> = stage.pods.iter().filter(|pod| pod.sidecar || calls(pod)).map(|pod| pod.name.clone()).collect();
-        let mut snapshots = stage.snapshots(&names)?;
-        let mut actors = Self { cast, proxies: BTreeMap::new() };
+        let mut snapshots = block_in_place(|| stage.snapshots(&names))?;
+        let mut actors = Self { cast, proxies: BTreeMap::new(), background: JoinSet::new() };
         for name in names {
             let (Some(pod), Some(snapshot)) = (stage.pod(&name), snapshots.remove(&name)) else { continue };
-            let config = config(case, pod, &actors.cast)?;
+            let config = config(case, pod, stage, &actors.cast)?;
             let workload = snapshot.proxy.name.clone();
             match Running::start(plane, config, &workload, snapshot).await {
                 Ok(proxy) => actors.proxies.insert(name, proxy),
@@ -168,7 +174,8 @@ impl Actors {
         Ok(actors)
     }
 
-    async fn stop(self) {
+    async fn stop(mut self) {
+        self.background.shutdown().await;
         for (_, proxy) in self.proxies {
             proxy.stop().await;
         }
@@ -192,6 +199,12 @@ impl Actors {
             Ok(wires) => wires,
             Err(error) => return vec![Failure { request: number, ..setup(error) }],
         };
+        if request.background {
+            self.background.spawn(async move {
+                send::all(&wires, true).await;
+            });
+            return self.arrived(&before, request.times, number).await;
+        }
         let replies = send::all(&wires, request.parallel).await;
         let deadline = Instant::now() + SETTLE;
         loop {
@@ -204,6 +217,20 @@ impl Actors {
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    /// Waits until pods have got so many more.
+    async fn arrived(&self, before: &BTreeMap<String, u64>, times: u32, number: Option<usize>) -> Vec<Failure> {
+        let deadline = Instant::now() + SETTLE;
+        let got = || self.cast.counts().iter().map(|(name, count)| count - before.get(name).copied().unwrap_or(0)).sum::<u64>();
+        while got() < u64::from(times) {
+            if Instant::now() > deadline {
+                let (expected, seen) = (times.to_string(), got().to_string());
+                return vec![Failure { request: number, what: What::Received, expected, seen, ..setup("") }];
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        Vec::new()
     }
 
     /// Scripts and resources that a request changes before it is sent.
@@ -226,7 +253,7 @@ impl Actors {
             }
         }
         let names: Vec<String> = self.proxies.keys().cloned().collect();
-        for (name, snapshot) in stage.snapshots(&names)? {
+        for (name, snapshot) in block_in_place(|| stage.snapshots(&names))? {
             if let Some(proxy) = self.proxies.get_mut(&name) {
                 proxy.publish(snapshot).await?;
             }
@@ -268,7 +295,7 @@ fn expectation(request: &RequestCase, difference: Option<&Difference>) -> Result
 }
 
 /// The settings of a pod's proxy, as its kubelet would give them.
-fn config(case: &Case, pod: &StagePod, cast: &Cast) -> Result<ProxyConfig, String> {
+fn config(case: &Case, pod: &StagePod, stage: &Stage, cast: &Cast) -> Result<ProxyConfig, String> {
     let wrong = |what: &str, error: &dyn std::fmt::Display| format!("{what} of pod `{}`: {error}", pod.name);
     let identity = PodIdentity {
         name: pod.name.clone(),
@@ -287,6 +314,14 @@ fn config(case: &Case, pod: &StagePod, cast: &Cast) -> Result<ProxyConfig, Strin
     if let Some(port) = gateway {
         let server_port = u32::from(port).try_into().map_err(|error| wrong("port", &error))?;
         config.ingress = Some(IngressListen { address: ingress(pod), server_port });
+    }
+    if gateway.is_none() {
+        for (door, service) in (plane::FIRST_TCP_DOOR..).zip(&stage.tcp) {
+            let host = format!("{}.{}.svc.cluster.local", service.name, service.namespace);
+            let host = host.parse().map_err(|error| wrong("TCP door", &error))?;
+            let port = u32::from(service.port).try_into().map_err(|error| wrong("TCP door", &error))?;
+            config.tcp_doors.push(TcpDoor { door, host, port });
+        }
     }
     if let (true, Some(socket)) = (pod.sidecar, cast.socket(&pod.name)) {
         config.inbound = pod.ports.iter().map(|port| InboundListen { port: *port, app: AppAddress::Unix(socket.clone()) }).collect();

@@ -54,12 +54,22 @@ pub(crate) struct StagePod {
     pub(crate) down: bool,
 }
 
+/// A port of a Service that carries opaque TCP.
+#[derive(Debug, Clone)]
+pub(crate) struct TcpService {
+    pub(crate) name: String,
+    pub(crate) namespace: String,
+    pub(crate) port: u16,
+}
+
 /// Everything that there is before the first request.
 #[derive(Debug)]
 pub(crate) struct Stage {
     pub(crate) pods: Vec<StagePod>,
     /// Cluster IPs of the Services.
     services: Vec<(String, String)>,
+    /// What sidecars have doors of opaque TCP for: hosts and ports, in the order of the doors.
+    pub(crate) tcp: Vec<TcpService>,
     mesh: MeshCase,
     worlds: BTreeMap<String, World>,
     version: u64,
@@ -100,7 +110,8 @@ impl Stage {
         }
         let mesh = case.mesh.clone().unwrap_or_default();
         let services = case.services.iter().enumerate().map(|(index, service)| (service.name.clone(), cluster_ip(index, HOME))).collect();
-        let mut stage = Self { pods, services, mesh, worlds: BTreeMap::new(), version: 0 };
+        let tcp = case.services.iter().flat_map(tcp_ports).collect();
+        let mut stage = Self { pods, services, tcp, mesh, worlds: BTreeMap::new(), version: 0 };
         stage.found(case, &callers)?;
         Ok(stage)
     }
@@ -299,6 +310,11 @@ fn stage_pod(pod: &PodCase, part: Part, app: &str, namespace: &str, ground: &Gro
         script: pod.script.clone(),
         down: pod.down,
     }
+}
+
+fn tcp_ports(service: &ServiceCase) -> impl Iterator<Item = TcpService> + '_ {
+    let opaque = service.ports.iter().filter(|port| port.name == "tcp" || port.name.starts_with("tcp-"));
+    opaque.map(|port| TcpService { name: service.name.clone(), namespace: service.namespace.clone(), port: port.number })
 }
 
 /// Nothing listens on a cluster IP: it only has to be an address of its own.

@@ -1,11 +1,13 @@
 //! The requests of a case as bytes, and their way out.
 
+use std::net::SocketAddr;
+
 use tokio::task::JoinSet;
 
 use crate::case::{Body, Case, RequestCase};
 use crate::client::{self, Reply, Wire};
 use crate::plane;
-use crate::stage::{OUTSIDE, Part, Stage};
+use crate::stage::{OUTSIDE, Part, Stage, TcpService};
 
 /// A request that is ready to be sent.
 #[derive(Debug, Clone)]
@@ -22,6 +24,7 @@ pub(crate) fn wires(case: &Case, index: usize, request: &RequestCase, stage: &St
 
 fn outgoing(case: &Case, index: usize, number: u32, request: &RequestCase, stage: &Stage) -> Result<Outgoing, String> {
     let url = stage.fill(request.get.as_ref().or(request.url.as_ref()).map_or("", String::as_str));
+    let opaque = url.starts_with("tcp://");
     let (authority, target) = if request.raw.is_some() && url.is_empty() { (String::new(), String::new()) } else { split(&url)? };
     let from = stage.pod(&request.from);
     let to = match from {
@@ -32,13 +35,15 @@ fn outgoing(case: &Case, index: usize, number: u32, request: &RequestCase, stage
         }
         None => return Err(format!("`from: {}` names no pod", request.from)),
         Some(pod) if matches!(pod.part, Part::Gateway(_)) => super::ingress(pod),
+        Some(pod) if opaque => SocketAddr::new(pod.address.into(), tcp_door(&authority, stage)?),
         Some(pod) => plane::door(pod.address),
     };
-    let through_door = from.is_some_and(|pod| !matches!(pod.part, Part::Gateway(_)));
+    let patience = request.leaves.map(|time| time.0);
+    let through_door = !opaque && from.is_some_and(|pod| !matches!(pod.part, Part::Gateway(_)));
     let method = request.method.as_deref().unwrap_or("GET");
     if let Some(raw) = &request.raw {
         let bytes = stage.fill(raw).into_bytes();
-        return Ok(Outgoing { wire: Wire { to, bytes, head_only: raw.starts_with("HEAD ") }, request_id: None });
+        return Ok(Outgoing { wire: Wire { to, bytes, head_only: raw.starts_with("HEAD "), patience }, request_id: None });
     }
     let mut head =
         if through_door { format!("{method} http://{authority}{target} HTTP/1.1\r\n") } else { format!("{method} {target} HTTP/1.1\r\n") };
@@ -49,7 +54,7 @@ fn outgoing(case: &Case, index: usize, number: u32, request: &RequestCase, stage
     }
     for (name, values) in &request.headers {
         for value in &values.0 {
-            line(name, &stage.fill(value).replace("$(n)", &number.to_string()));
+            line(name, &value_of(value, number, stage));
         }
     }
     let request_id = (request.request_id && !names("x-request-id")).then(|| request_id(&case.name, index, number));
@@ -67,16 +72,31 @@ fn outgoing(case: &Case, index: usize, number: u32, request: &RequestCase, stage
     head.push_str("\r\n");
     let mut bytes = head.into_bytes();
     bytes.extend(body);
-    Ok(Outgoing { wire: Wire { to, bytes, head_only: method == "HEAD" }, request_id })
+    Ok(Outgoing { wire: Wire { to, bytes, head_only: method == "HEAD", patience }, request_id })
+}
+
+/// A header's value: addresses filled in, `$(n)` the number of the request, `$(x*N)` so many `x`.
+fn value_of(value: &str, number: u32, stage: &Stage) -> String {
+    let count = value.strip_prefix("$(x*").and_then(|rest| rest.strip_suffix(')')).and_then(|count| count.parse().ok());
+    count.map_or_else(|| stage.fill(value).replace("$(n)", &number.to_string()), |count| "x".repeat(count))
 }
 
 /// Authority and the rest of a URL, byte by byte as written.
 fn split(url: &str) -> Result<(String, String), String> {
-    let rest = url.strip_prefix("http://").ok_or_else(|| format!("`{url}` does not begin with http://"))?;
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("tcp://"));
+    let rest = rest.ok_or_else(|| format!("`{url}` does not begin with http:// or tcp://"))?;
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, target) = rest.split_at(end);
     let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
     Ok((authority.to_owned(), target))
+}
+
+/// The door that leads to `SERVICE:PORT`.
+fn tcp_door(authority: &str, stage: &Stage) -> Result<u16, String> {
+    let named = |service: &&TcpService| format!("{}:{}", service.name, service.port) == authority;
+    let place = stage.tcp.iter().position(|service| named(&service));
+    let place = place.ok_or_else(|| format!("`tcp://{authority}`: no Service of the case has such a port named `tcp` or `tcp-…`"))?;
+    u16::try_from(place).map(|place| plane::FIRST_TCP_DOOR + place).map_err(|error| error.to_string())
 }
 
 /// The same for every run, so that seeded dice fall the same way; in the form of a UUID.
