@@ -1,6 +1,7 @@
 //! Comparing what came of a request with what the case expects.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use smov_istio::diagnostic::Diagnostic;
 use smov_model::record::Record;
@@ -44,7 +45,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn fail(&mut self, what: What, of: &str, expected: impl ToString, seen: impl ToString, reason: &str) {
+    fn fail(&mut self, what: What, of: &str, expected: &dyn Display, seen: &dyn Display, reason: &str) {
         let known = |failure: &Failure| failure.what == what && failure.of == of;
         // One of a hundred equal failures says enough.
         if !self.failures.iter().any(known) {
@@ -56,7 +57,7 @@ impl Bench {
     fn text(&mut self, what: What, of: &str, matcher: &Matcher, values: &[&str], reason: &str) {
         if !matcher.fits(values) {
             let seen = if values.is_empty() { "(absent)".to_owned() } else { shorten(&values.join(",")) };
-            self.fail(what, of, matcher, seen, reason);
+            self.fail(what, of, &matcher, &seen, reason);
         }
     }
 }
@@ -91,7 +92,7 @@ fn judge_reply(bench: &mut Bench, expect: &Expect, reply: &Reply, reason: &str) 
             (Some(error), 0) => error.clone(),
             (_, status) => status.to_string(),
         };
-        bench.fail(What::Status, "", words(&allowed.0), seen, reason);
+        bench.fail(What::Status, "", &words(&allowed.0), &seen, reason);
     }
     if let Some(body) = &expect.body {
         bench.text(What::Body, "", body, &[reply.body.as_str()], reason);
@@ -102,13 +103,13 @@ fn judge_reply(bench: &mut Bench, expect: &Expect, reply: &Reply, reason: &str) 
     if let Some(allowed) = &expect.pod {
         let pod = pod_of(reply);
         if !allowed.0.iter().any(|one| one == pod) {
-            bench.fail(What::Pod, "", words(&allowed.0), pod, reason);
+            bench.fail(What::Pod, "", &words(&allowed.0), &pod, reason);
         }
     }
     if let Some(span) = &expect.took
         && !span.holds(reply.took)
     {
-        bench.fail(What::Took, "", span, format!("{} ms", reply.took.as_millis()), reason);
+        bench.fail(What::Took, "", &span, &format!("{} ms", reply.took.as_millis()), reason);
     }
 }
 
@@ -126,7 +127,7 @@ fn judge_record(bench: &mut Bench, expect: &Expect, record: Option<&Record>, rea
         if let Some(expected) = expected {
             let seen = record.map_or_else(|| "(no record)".to_owned(), seen);
             if seen != *expected {
-                bench.fail(what, "", expected, seen, reason);
+                bench.fail(what, "", &expected, &seen, reason);
             }
         }
     };
@@ -145,24 +146,24 @@ fn judge_received(bench: &mut Bench, expect: &Expect, played: &Played<'_>, reaso
         for (pod, received) in played.received {
             let (seen, wanted) = (received.len() as u64, counts.get(pod));
             if !wanted.map_or(seen == 0, |count| count.holds(seen)) {
-                bench.fail(What::Received, pod, wanted.map_or_else(|| "0".to_owned(), ToString::to_string), seen, reason);
+                bench.fail(What::Received, pod, &wanted.map_or_else(|| "0".to_owned(), ToString::to_string), &seen, reason);
             }
         }
         for pod in counts.keys().filter(|pod| !played.received.contains_key(*pod)) {
-            bench.fail(What::Received, pod, "a pod of the case", "(no such pod)", reason);
+            bench.fail(What::Received, pod, &"a pod of the case", &"(no such pod)", reason);
         }
     }
     if let Some(seen) = &expect.seen {
         let all: Vec<&Received> = played.received.values().flatten().collect();
         if all.is_empty() {
-            bench.fail(What::Received, "", "1..", 0, reason);
+            bench.fail(What::Received, "", &"1..", &0, reason);
         }
         all.into_iter().for_each(|received| judge_seen(bench, "", seen, received, reason));
     }
     for (pod, seen) in &expect.seen_by {
         let all = played.received.get(pod).map(Vec::as_slice).unwrap_or_default();
         if all.is_empty() {
-            bench.fail(What::Received, pod, "1..", 0, reason);
+            bench.fail(What::Received, pod, &"1..", &0, reason);
         }
         all.iter().for_each(|received| judge_seen(bench, pod, seen, received, reason));
     }
@@ -203,18 +204,18 @@ fn judge_all(bench: &mut Bench, expect: &Expect, played: &Played<'_>, reason: &s
             let (low, high) = chance::interval(all, f64::from(*share) / f64::from(total.max(1)));
             let seen = pods.get(pod.as_str()).copied().unwrap_or(0);
             if !(low..=high).contains(&seen) {
-                bench.fail(What::Shares, pod, format!("{low}..{high}"), seen, reason);
+                bench.fail(What::Shares, pod, &format!("{low}..{high}"), &seen, reason);
             }
         }
         for (pod, seen) in pods.iter().filter(|(pod, _)| !shares.contains_key(**pod)) {
-            bench.fail(What::Shares, pod, 0, seen, reason);
+            bench.fail(What::Shares, pod, &0, &seen, reason);
         }
     }
     if let (Some(seeded), PlaneName::Smov) = (&expect.seeded, played.plane) {
         for (pod, count) in seeded {
             let seen = pods.get(pod.as_str()).copied().unwrap_or(0);
             if seen != u64::from(*count) {
-                bench.fail(What::Seeded, pod, count, seen, reason);
+                bench.fail(What::Seeded, pod, &count, &seen, reason);
             }
         }
     }
@@ -222,24 +223,24 @@ fn judge_all(bench: &mut Bench, expect: &Expect, played: &Played<'_>, reason: &s
         for (status, count) in counts {
             let seen = statuses.get(status).copied().unwrap_or(0);
             if !count.holds(seen) {
-                bench.fail(What::Statuses, &status.to_string(), count, seen, reason);
+                bench.fail(What::Statuses, &status.to_string(), &count, &seen, reason);
             }
         }
         for (status, seen) in statuses.iter().filter(|(status, _)| !counts.contains_key(status)) {
-            bench.fail(What::Statuses, &status.to_string(), 0, seen, reason);
+            bench.fail(What::Statuses, &status.to_string(), &0, &seen, reason);
         }
     }
     if let Some(count) = expect.connections {
         let connections = |(pod, all): (&String, &Vec<Received>)| all.iter().map(|one| (pod.clone(), one.connection)).collect::<Vec<_>>();
         let all: std::collections::BTreeSet<_> = played.received.iter().flat_map(connections).collect();
         if !count.holds(all.len() as u64) {
-            bench.fail(What::Connections, "", count, all.len(), reason);
+            bench.fail(What::Connections, "", &count, &all.len(), reason);
         }
     }
     if let Some(count) = expect.pods {
         let seen = pods.keys().filter(|pod| **pod != "none").count() as u64;
         if !count.holds(seen) {
-            bench.fail(What::Pods, "", count, seen, reason);
+            bench.fail(What::Pods, "", &count, &seen, reason);
         }
     }
 }
