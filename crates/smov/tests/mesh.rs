@@ -25,6 +25,8 @@ mod envoy;
 mod explain;
 #[path = "mesh/kills.rs"]
 mod kills;
+#[path = "mesh/requests.rs"]
+mod requests;
 #[path = "mesh/rollout.rs"]
 mod rollout;
 #[path = "mesh/splits.rs"]
