@@ -62,15 +62,15 @@ impl<'w> Policies<'w> {
         Self { by_namespace, root: &world.mesh.root_namespace, by_labels }
     }
 
-    /// What a client meets: the rules of its own namespace first (unless that is the root), then the Service's, then the root's; in each,
-    /// rules for the client's labels before those for all.
+    /// What a client meets: the rules of its own namespace first (of the root namespace only those that stay there), then the Service's, then
+    /// the root's; in each, rules for the client's labels before those for all.
     pub(crate) fn find_for(&self, client: &Workload, service: Option<&Namespace>, host: &Hostname) -> Option<&Policy<'w>> {
-        let own = (client.namespace != *self.root).then_some(&client.namespace);
-        let mut seen = own.into_iter().chain(service).chain([self.root]);
-        seen.find_map(|namespace| {
-            let of_namespace = self.by_namespace.get(namespace.as_str())?;
-            of_namespace.best(*namespace == client.namespace, client.namespace.as_str(), host, &client.labels)
-        })
+        let best = |namespace: &Namespace, private: bool| {
+            let viewer = client.namespace.as_str();
+            self.by_namespace.get(namespace.as_str())?.best(*namespace == client.namespace, private, viewer, host, &client.labels)
+        };
+        let own = best(&client.namespace, client.namespace == *self.root);
+        own.or_else(|| service.into_iter().chain([self.root]).find_map(|namespace| best(namespace, false)))
     }
 
     /// All of them, for the analyzers.
@@ -114,9 +114,14 @@ impl<'w> OfNamespace<'w> {
         }
     }
 
-    fn best(&self, own: bool, viewer: &str, host: &Hostname, labels: &BTreeMap<String, String>) -> Option<&Policy<'w>> {
+    fn best(&self, own: bool, private: bool, viewer: &str, host: &Hostname, labels: &BTreeMap<String, String>) -> Option<&Policy<'w>> {
         let choose = |indexes: &Vec<usize>| {
-            let visible = || indexes.iter().map(|index| &self.policies[*index]).filter(|policy| policy.visible_to(viewer));
+            let visible = || {
+                indexes
+                    .iter()
+                    .map(|index| &self.policies[*index])
+                    .filter(|policy| policy.visible_to(viewer) && (!private || policy.is_private()))
+            };
             let fits = |policy: &&Policy<'w>| {
                 policy.selector.is_some_and(|wanted| own && wanted.iter().all(|(key, value)| labels.get(key) == Some(value)))
             };
@@ -150,8 +155,17 @@ impl<'w> Policy<'w> {
         }
     }
 
+    fn owner(&self) -> Option<&'w str> {
+        self.rules.first().map(|rule| rule.metadata.namespace.as_str())
+    }
+
+    /// Does nobody but its own namespace see it?
+    fn is_private(&self) -> bool {
+        !self.viewers.is_empty() && self.viewers.iter().all(|entry| *entry == "." || Some(*entry) == self.owner())
+    }
+
     fn visible_to(&self, viewer: &str) -> bool {
-        let owner = self.rules.first().map(|rule| rule.metadata.namespace.as_str());
+        let owner = self.owner();
         let sees = |entry: &&str| matches!(*entry, "*") || *entry == viewer || *entry == "." && owner == Some(viewer);
         self.viewers.is_empty() || self.viewers.iter().any(sees)
     }

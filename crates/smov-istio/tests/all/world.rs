@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use serde_json::json;
 use smov_istio::compile::compile;
 use smov_istio::world::{WatchedKind, World};
+use smov_model::cluster::LoadBalancer;
 use smov_model::names::ClusterName;
 use smov_model::snapshot::UnknownHosts;
 
@@ -141,4 +142,21 @@ fn mesh_config_comes_and_goes_with_its_config_map() {
     assert!(!world.apply(&cluster("ctx2"), &map("outboundTrafficPolicy: {mode: ALLOW_ANY}")).changed);
     assert!(world.replace(&cluster("ctx1"), WatchedKind::ConfigMap, []).changed);
     assert_eq!((unknown(&world), world.diagnostics().count()), (UnknownHosts::AllowAny, 0));
+}
+
+#[test]
+fn a_rule_that_stays_in_the_root_namespace_is_for_the_proxies_there_first() {
+    let rule = |namespace: &str, name: &str, export: &str, balancer: &str| {
+        json!({"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": {"name": name, "namespace": namespace},
+            "spec": {"host": "user-service.theater-msa.svc.cluster.local", "exportTo": [export],
+                "trafficPolicy": {"loadBalancer": {"simple": balancer}}}})
+    };
+    let mut world = world();
+    let balancer =
+        |world: &World, proxy| compile(world, &proxy, VERSION).snapshot.clusters[&USERS.parse::<ClusterName>().unwrap()].load_balancer;
+    world.apply(&cluster("ctx1"), &rule("istio-system", "for-all", "*", "RANDOM"));
+    world.apply(&cluster("ctx1"), &rule("theater-msa", "own", "*", "ROUND_ROBIN"));
+    assert_eq!(balancer(&world, cp_gateway()), LoadBalancer::RoundRobin);
+    world.apply(&cluster("ctx1"), &rule("istio-system", "here-only", ".", "LEAST_REQUEST"));
+    assert_eq!((balancer(&world, cp_gateway()), balancer(&world, api_gateway())), (LoadBalancer::LeastRequest, LoadBalancer::RoundRobin));
 }
