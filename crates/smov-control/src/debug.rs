@@ -23,7 +23,7 @@ use crate::proxies::{Proxies, Target};
 use crate::publisher::View;
 use crate::rows::{RowNews, RowReader};
 use crate::source::{SourceId, SourceKind};
-use crate::status::{Distributed, EndpointGone, EndpointKnown, Syncz};
+use crate::status::{Distributed, EndpointGone, EndpointKnown, ProxyStatus, Syncz};
 
 /// How long `/debug/endpoint-gone` and `/debug/endpoint-known` wait.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -96,7 +96,8 @@ async fn syncz(State(debug): Shared) -> impl IntoResponse {
 }
 
 async fn diagnostics(State(debug): Shared) -> impl IntoResponse {
-    let diagnostics = Arc::clone(&debug.view.diagnostics.borrow());
+    let mut diagnostics = Vec::clone(&debug.view.diagnostics.borrow());
+    diagnostics.extend(debug.proxies.statuses().iter().filter_map(ProxyStatus::refusal));
     Json(diagnostics)
 }
 

@@ -1,7 +1,8 @@
 //! What the debug API answers, as types: written by the control plane, read by [`crate::debug_client`].
 
 use serde::{Deserialize, Serialize};
-use smov_model::names::{KubeCluster, Namespace};
+use smov_istio::diagnostic::{Diagnostic, Severity};
+use smov_model::names::{KubeCluster, Namespace, ResourceRef};
 use smov_model::record::{EdgeCount, Row};
 use smov_model::snapshot::SnapshotVersion;
 use smov_model::wire::ProxyRole;
@@ -42,6 +43,28 @@ pub struct ProxyStatus {
     pub acked: Option<SnapshotVersion>,
     /// The last one that it refused, until it takes a later one.
     pub nack: Option<NackStatus>,
+}
+
+impl ProxyStatus {
+    /// What the proxy refuses, as a finding about its pod.
+    pub(crate) fn refusal(&self) -> Option<Diagnostic> {
+        let nack = self.nack.as_ref()?;
+        let resource = ResourceRef {
+            kind: "Pod".to_owned(),
+            namespace: self.namespace.to_string(),
+            name: self.pod.clone(),
+            resource_version: String::new(),
+        };
+        let (version, reason) = (nack.version.number, &nack.reason);
+        Some(Diagnostic::new(
+            "proxy-refused",
+            Severity::Error,
+            &resource,
+            "",
+            format!("the proxy refuses configuration {version} and stays on the last good one: {reason}"),
+            format!("프록시가 {version}번 설정을 거부하고 마지막으로 정상이던 설정을 계속 씁니다: {reason}"),
+        ))
+    }
 }
 
 /// A snapshot that a proxy refused.
@@ -114,4 +137,28 @@ pub struct Distributed {
 pub struct EndpointKnown {
     /// Do all connected proxies run on snapshots with that endpoint?
     pub known: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_a_finding_about_the_pod_in_both_languages() {
+        let mut status = ProxyStatus {
+            pod: "user-1".into(),
+            namespace: "t".parse().unwrap(),
+            role: ProxyRole::Sidecar,
+            connected_since: 0,
+            had: None,
+            sent: None,
+            acked: None,
+            nack: None,
+        };
+        assert!(status.refusal().is_none());
+        status.nack = Some(NackStatus { version: SnapshotVersion { epoch: 1, number: 7 }, reason: "missing ): (".into() });
+        let found = status.refusal().unwrap();
+        assert_eq!((found.code.as_ref(), found.severity, found.resource.name.as_str()), ("proxy-refused", Severity::Error, "user-1"));
+        assert!(found.message.contains("7") && found.message.ends_with("missing ): (") && found.message_ko.contains("7번"));
+    }
 }
