@@ -21,6 +21,7 @@ pub(crate) const PEER_METADATA_ID: HeaderName = HeaderName::from_static("x-envoy
 pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 pub(crate) const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 pub(crate) const INTERNAL: HeaderName = HeaderName::from_static("x-envoy-internal");
+const EXTERNAL_ADDRESS: HeaderName = HeaderName::from_static("x-envoy-external-address");
 const CLIENT_CERTIFICATE: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -77,21 +78,63 @@ fn is_hop_by_hop(name: &str) -> bool {
     matches!(name, "connection" | "te" | "transfer-encoding" | "upgrade" | "keep-alive" | "proxy-connection" | "http2-settings")
 }
 
-/// Takes away every `x-envoy-*` header: controls that an app or a stranger may not set (nobody is "internal" since Envoy 1.33).
-pub(crate) fn strip_envoy(headers: &mut HeaderMap) {
+/// Takes away the `x-envoy-*` headers by which a client would steer Envoy: nobody is "internal" since Envoy 1.33. All others pass, as they
+/// do through Envoy; those that the proxy writes itself are overwritten. Nor may an app say who it is: certificates do.
+pub(crate) fn strip_envoy(headers: &mut HeaderMap, at_the_edge: bool) {
     if headers.keys().any(|name| name.as_str().starts_with("x-envoy-")) {
-        let names: Vec<HeaderName> = headers.keys().filter(|name| name.as_str().starts_with("x-envoy-")).cloned().collect();
+        let stripped = |name: &&HeaderName| is_control(name.as_str()) || (at_the_edge && is_of_the_mesh(name.as_str()));
+        let names: Vec<HeaderName> = headers.keys().filter(stripped).cloned().collect();
         for name in names {
             headers.remove(name);
         }
     }
+    headers.remove(CLIENT_CERTIFICATE);
 }
 
-/// What a gateway does to a stranger's headers: appends the peer to `X-Forwarded-For`, says the scheme, drops what only the mesh may say.
+/// Envoy's controls of retries, timeouts and tracing, and what only proxies tell each other.
+fn is_control(name: &str) -> bool {
+    matches!(
+        name,
+        "x-envoy-retriable-status-codes"
+            | "x-envoy-retriable-header-names"
+            | "x-envoy-retry-on"
+            | "x-envoy-retry-grpc-on"
+            | "x-envoy-max-retries"
+            | "x-envoy-upstream-alt-stat-name"
+            | "x-envoy-upstream-rq-timeout-ms"
+            | "x-envoy-upstream-rq-per-try-timeout-ms"
+            | "x-envoy-upstream-rq-timeout-alt-response"
+            | "x-envoy-expected-rq-timeout-ms"
+            | "x-envoy-force-trace"
+            | "x-envoy-ip-tags"
+            | "x-envoy-original-url"
+            | "x-envoy-hedge-on-per-try-timeout"
+            | "x-envoy-internal"
+            | "x-envoy-attempt-count"
+            | "x-envoy-peer-metadata"
+            | "x-envoy-peer-metadata-id"
+    )
+}
+
+/// What a stranger may not bring into the mesh.
+fn is_of_the_mesh(name: &str) -> bool {
+    matches!(
+        name,
+        "x-envoy-downstream-service-cluster"
+            | "x-envoy-downstream-service-node"
+            | "x-envoy-decorator-operation"
+            | "x-envoy-original-path"
+            | "x-envoy-external-address"
+    )
+}
+
+/// What a gateway adds to a stranger's headers: the peer, at the end of `X-Forwarded-For` and by itself, and the scheme.
 pub(crate) fn enter_mesh(headers: &mut HeaderMap, peer: std::net::IpAddr) {
-    headers.remove(CLIENT_CERTIFICATE);
     append_forwarded_for(headers, peer);
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    if let Ok(peer) = HeaderValue::from_str(&peer.to_string()) {
+        headers.insert(EXTERNAL_ADDRESS, peer);
+    }
 }
 
 /// Adds an address at the end of `X-Forwarded-For`.
@@ -257,10 +300,23 @@ mod tests {
     #[test]
     fn a_gateway_appends_the_peer() {
         let mut headers = headers(&[("x-forwarded-for", "1.2.3.4"), ("x-forwarded-proto", "https"), ("x-envoy-retry-on", "5xx")]);
-        strip_envoy(&mut headers);
+        strip_envoy(&mut headers, true);
         enter_mesh(&mut headers, "127.0.0.1".parse().unwrap());
         assert_eq!(headers[FORWARDED_FOR], "1.2.3.4,127.0.0.1");
         assert_eq!(headers[FORWARDED_PROTO], "http");
+        assert_eq!(headers[EXTERNAL_ADDRESS], "127.0.0.1");
         assert!(!headers.contains_key("x-envoy-retry-on"));
+    }
+
+    #[test]
+    fn what_steers_envoy_is_stripped_and_the_rest_of_its_headers_pass() {
+        let sent =
+            [("x-envoy-retry-on", "5xx"), ("x-envoy-original-path", "/a"), ("x-envoy-foo", "1"), ("x-forwarded-client-cert", "By=me")];
+        let (mut of_an_app, mut of_a_stranger) = (headers(&sent), headers(&sent));
+        strip_envoy(&mut of_an_app, false);
+        strip_envoy(&mut of_a_stranger, true);
+        let names = |headers: &HeaderMap| headers.keys().map(|name| name.as_str().to_owned()).collect::<std::collections::BTreeSet<_>>();
+        assert_eq!(names(&of_an_app), ["x-envoy-foo", "x-envoy-original-path"].map(str::to_owned).into());
+        assert_eq!(names(&of_a_stranger), ["x-envoy-foo"].map(str::to_owned).into());
     }
 }

@@ -130,7 +130,7 @@ fn accept(worker: &Rc<Worker>, downstream: &Downstream, direction: Direction, pa
     let destination = check(parts).and_then(|()| take_authority(parts));
     normalize(parts, worker.shared.path_normalization());
     headers::strip_hop_by_hop(&mut parts.headers);
-    headers::strip_envoy(&mut parts.headers);
+    headers::strip_envoy(&mut parts.headers, direction == Direction::Ingress);
     // Our own server side answers it, as Envoy does.
     parts.headers.remove(header::EXPECT);
     match direction {
