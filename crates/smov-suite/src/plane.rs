@@ -74,10 +74,10 @@ impl Running {
     }
 
     /// What it remembers of a request.
-    pub(crate) async fn records(&self, request_id: &str) -> Vec<Record> {
+    pub(crate) fn records(&self, request_id: &str) -> Vec<Record> {
         match self {
             Self::BuiltIn(proxy) => proxy.records(request_id),
-            Self::Envoy(proxy) => proxy.records(request_id).await,
+            Self::Envoy(proxy) => proxy.records(request_id),
         }
     }
 

@@ -208,7 +208,7 @@ impl Actors {
         let replies = send::all(&wires, request.parallel).await;
         let deadline = Instant::now() + SETTLE;
         loop {
-            let records = self.records(stage, request, &wires).await;
+            let records = self.records(stage, request, &wires);
             let played = Played { replies: &replies, records: &records, received: &self.cast.since(&before), plane };
             let failures = judge::judge(&expect, &played);
             let waits = failures.iter().any(|failure| judge::may_come_later(failure.what));
@@ -261,14 +261,14 @@ impl Actors {
         Ok(())
     }
 
-    async fn records(&self, stage: &Stage, request: &RequestCase, wires: &[send::Outgoing]) -> Vec<Option<Record>> {
+    fn records(&self, stage: &Stage, request: &RequestCase, wires: &[send::Outgoing]) -> Vec<Option<Record>> {
         let gateway = stage.pod(&request.from).is_some_and(|pod| matches!(pod.part, Part::Gateway(_)));
         let direction = if gateway { Direction::Ingress } else { Direction::Outbound };
         let proxy = self.proxies.get(&request.from).filter(|_| request.from != OUTSIDE);
         let mut records = Vec::with_capacity(wires.len());
         for wire in wires {
             let mut found = match (proxy, &wire.request_id) {
-                (Some(proxy), Some(id)) => proxy.records(id).await,
+                (Some(proxy), Some(id)) => proxy.records(id),
                 _ => Vec::new(),
             };
             found.retain(|record| record.direction == direction);
