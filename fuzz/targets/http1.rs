@@ -176,5 +176,5 @@ fuzz_target!(|data: &[u8]| {
     let mut answer = Vec::new();
     // The proxy may reset a connection whose input it did not read to the end.
     let _ = stream.read_to_end(&mut answer);
-    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 "), "the answer is {:?}", String::from_utf8_lossy(&answer));
+    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1."), "the answer is {:?}", String::from_utf8_lossy(&answer));
 });

@@ -70,9 +70,13 @@ fn balancers(input: &Input) {
         assert_eq!(chosen.is_some(), !candidates.is_empty());
         assert!(chosen.is_none_or(|index| index < candidates.len()));
     }
+    // Shares sum to 1, and the lightest is not so light that the ring grows to Envoy's eight million points.
+    let weight = |candidate: &Candidate| f64::from(candidate.weight % 100 + 1);
+    let total: f64 = candidates.iter().map(weight).sum();
     let named: Vec<(String, f64)> =
-        candidates.iter().enumerate().map(|(index, candidate)| (format!("127.0.0.{index}:80"), f64::from(candidate.weight))).collect();
+        candidates.iter().enumerate().map(|(index, candidate)| (format!("127.0.0.{index}:80"), weight(candidate) / total)).collect();
     for pick in [HashRing::new(&named, 64).pick(rolls.first), MaglevTable::new(&named, 67).pick(rolls.first)] {
+        assert_eq!(pick.is_some(), !named.is_empty());
         assert!(pick.is_none_or(|index| index < named.len()));
     }
 }
