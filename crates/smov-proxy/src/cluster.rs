@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU32, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -133,7 +136,7 @@ impl ClusterView {
         let priorities = cluster.endpoints.iter().map(|endpoint| endpoint.priority);
         // As in Envoy, where another policy makes another cluster: ejections start over.
         let same_policy = before.is_some_and(|before| before.has_policy_of(cluster)) && cluster.outlier.is_some();
-        state.keep(endpoints.iter().cloned().zip(priorities), same_policy, now);
+        state.keep(endpoints.iter().cloned().zip(priorities), cluster.outlier.as_ref(), same_policy, now);
         let picture = Picture::draw(cluster, &endpoints, state.generation());
         Arc::new(Self {
             state,
@@ -155,8 +158,8 @@ impl ClusterView {
 
     /// Who may be picked now. `age` is only asked while somebody is ejected.
     pub(crate) fn picture(&self, age: impl FnOnce() -> Duration) -> Guard<Arc<Picture>> {
-        if let Some(policy) = &self.outlier {
-            self.state.settle_if_due(policy, age);
+        if self.outlier.is_some() {
+            self.state.settle_if_due(age);
         }
         let picture = self.picture.load();
         let generation = self.state.generation();
@@ -212,7 +215,12 @@ impl ClusterState {
         self.ejected.load(Relaxed)
     }
 
+    /// Who sees this count sees the health that it stands for, on whatever worker.
     fn generation(&self) -> u64 {
-        self.generation.load(Relaxed)
+        self.generation.load(Acquire)
+    }
+
+    fn count_change(&self) {
+        self.generation.fetch_add(1, Release);
     }
 }

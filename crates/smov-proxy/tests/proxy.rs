@@ -23,6 +23,8 @@ mod ejection;
 mod framing;
 #[path = "proxy/mirrors.rs"]
 mod mirrors;
+#[path = "proxy/races.rs"]
+mod races;
 #[path = "proxy/refusals.rs"]
 mod refusals;
 #[path = "proxy/resilience.rs"]

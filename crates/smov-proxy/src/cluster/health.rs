@@ -19,6 +19,8 @@ use super::{ClusterState, ClusterView, EndpointState};
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     detector: OutlierDetector<u64>,
+    /// The latest snapshot's: requests that began under another are judged by this one.
+    policy: Option<OutlierDetection>,
     /// The endpoints of the latest snapshot, by id, with their priorities.
     members: HashMap<u64, (Arc<EndpointState>, u32)>,
     windows: BTreeMap<u32, MergeWindow>,
@@ -27,29 +29,28 @@ pub(super) struct Memory {
 impl ClusterView {
     /// Counts the outcome of one try at an endpoint; ejects it if that was one failure too many.
     pub(crate) fn record(&self, endpoint: &EndpointState, outcome: Outcome, age: impl FnOnce() -> Duration) {
-        let Some(policy) = &self.outlier else { return };
-        match outcome {
-            Outcome::Success if !endpoint.suspect.load(Relaxed) => return,
-            Outcome::Success => endpoint.suspect.store(false, Relaxed),
-            Outcome::ServerError | Outcome::GatewayError => endpoint.suspect.store(true, Relaxed),
+        if self.outlier.is_none() || (outcome == Outcome::Success && !endpoint.suspect.load(Relaxed)) {
+            return;
         }
+        let mut guard = self.state.memory();
+        let memory = &mut *guard;
+        let Some(policy) = memory.policy.clone() else { return };
         let now = age();
-        let mut memory = self.state.memory();
+        // Under the lock, so that it says what the detector counts.
+        endpoint.suspect.store(outcome != Outcome::Success, Relaxed);
         // What was due before comes first, so that forgiveness has its order.
-        self.state.settle(&mut memory, policy, now);
-        if let Some(reason) = memory.detector.record(&endpoint.id, outcome, policy, now) {
+        self.state.settle(memory, &policy, now);
+        if let Some(reason) = memory.detector.record(&endpoint.id, outcome, &policy, now) {
             self.state.counters.ejections.fetch_add(1, Relaxed);
             warn!(cluster = %self.state.text, pod = %endpoint.workload.pod, ?reason, "endpoint ejected");
-            self.state.changed(&mut memory, endpoint.id, true, now);
+            self.state.changed(memory, endpoint.id, true, now);
         }
-        self.state.rest(&memory);
+        self.state.rest(memory);
     }
 
     /// Brings what is due up to date.
     pub(crate) fn advance(&self, now: Duration) {
-        if let Some(policy) = &self.outlier {
-            self.state.settle_if_due(policy, || now);
-        }
+        self.state.settle_if_due(|| now);
     }
 }
 
@@ -58,16 +59,19 @@ impl ClusterState {
         self.memory.lock().expect("no panic while the memory is held")
     }
 
-    pub(super) fn settle_if_due(&self, policy: &OutlierDetection, age: impl FnOnce() -> Duration) {
+    pub(super) fn settle_if_due(&self, age: impl FnOnce() -> Duration) {
         let wake_at = self.wake_at.load(Relaxed);
         if wake_at == u64::MAX {
             return;
         }
         let now = age();
         if now.as_micros() as u64 >= wake_at {
-            let mut memory = self.memory();
-            self.settle(&mut memory, policy, now);
-            self.rest(&memory);
+            let mut guard = self.memory();
+            let memory = &mut *guard;
+            if let Some(policy) = memory.policy.clone() {
+                self.settle(memory, &policy, now);
+            }
+            self.rest(memory);
         }
     }
 
@@ -112,7 +116,7 @@ impl ClusterState {
         for (endpoint, _) in memory.members.values().filter(|(_, of)| *of == priority) {
             endpoint.passed_over.store(endpoint.is_ejected(), Relaxed);
         }
-        self.generation.fetch_add(1, Relaxed);
+        self.count_change();
     }
 
     /// Notes when to look again.
@@ -122,9 +126,16 @@ impl ClusterState {
     }
 
     /// Takes over the endpoints of a new snapshot; under another policy all start healthy. Who came or went takes what waits along, at once.
-    pub(super) fn keep(&self, endpoints: impl Iterator<Item = (Arc<EndpointState>, u32)>, same_policy: bool, now: Duration) {
+    pub(super) fn keep(
+        &self,
+        endpoints: impl Iterator<Item = (Arc<EndpointState>, u32)>,
+        policy: Option<&OutlierDetection>,
+        same_policy: bool,
+        now: Duration,
+    ) {
         let mut guard = self.memory();
         let memory = &mut *guard;
+        memory.policy = policy.cloned();
         let members: HashMap<u64, (Arc<EndpointState>, u32)> =
             endpoints.map(|(endpoint, priority)| (endpoint.id, (endpoint, priority))).collect();
         let before = std::mem::replace(&mut memory.members, members);
@@ -136,7 +147,7 @@ impl ClusterState {
                 endpoint.ejected.store(false, Relaxed);
                 endpoint.passed_over.store(false, Relaxed);
             }
-            self.generation.fetch_add(1, Relaxed);
+            self.count_change();
         } else if !before.is_empty() {
             let missing = |here: &HashMap<u64, (Arc<EndpointState>, u32)>, there: &HashMap<u64, (Arc<EndpointState>, u32)>| {
                 let gone = here.iter().filter(|(id, (_, priority))| there.get(id).is_none_or(|(_, now)| now != priority));
