@@ -57,8 +57,8 @@ pub(crate) struct Lease {
     pub(crate) connection: Connection,
     /// Requests that one connection may carry.
     max_uses: u32,
-    /// Held while the request is in flight: the cluster's permits and the endpoint's active count.
-    held: [Option<Permit>; 3],
+    /// Held while the request is in flight: the cluster's permit and the endpoint's active count.
+    held: Option<[Permit; 2]>,
     wake: Wake,
 }
 
@@ -147,7 +147,7 @@ impl Entry {
 
 impl Lease {
     pub(crate) fn new(connection: Connection, wake: Wake, max_uses: u32) -> Self {
-        Self { connection, max_uses, held: [None, None, None], wake }
+        Self { connection, max_uses, held: None, wake }
     }
 
     /// Was the connection used before this request?
@@ -156,8 +156,8 @@ impl Lease {
     }
 
     /// Keeps these until the request is over.
-    pub(crate) fn hold(&mut self, permits: [Option<Permit>; 3]) {
-        self.held = permits;
+    pub(crate) fn hold(&mut self, permits: [Permit; 2]) {
+        self.held = Some(permits);
     }
 
     /// The answer was read to its end: the connection may carry the next request.

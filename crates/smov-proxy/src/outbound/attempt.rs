@@ -184,7 +184,7 @@ async fn tries(
     for number in 1_u32.. {
         request.parts.headers.insert(headers::ATTEMPT_COUNT, HeaderValue::from(number));
         let result = {
-            let mut one = pin!(one_try(exchange, cluster, request, number, &tried, &mut retry_permit));
+            let mut one = pin!(one_try(exchange, cluster, request, number, &tried));
             match policy.and_then(|policy| policy.per_try_timeout) {
                 None => one.await,
                 Some(per_try) => timeout(per_try, one.as_mut()).await.unwrap_or(Err(ProxyError::PerTryTimeout)),
@@ -204,6 +204,8 @@ async fn tries(
             exchange.add_flag(ResponseFlag::Urx);
             return result;
         }
+        // The permit of the retry before is given back first: one request never holds two.
+        drop(retry_permit.take());
         retry_permit = limits::retry(cluster);
         if retry_permit.is_none() {
             exchange.add_flag(ResponseFlag::Uo);
@@ -226,7 +228,6 @@ async fn one_try(
     request: &mut Outgoing,
     number: u32,
     tried: &[u64],
-    retry_permit: &mut Option<Permit>,
 ) -> Result<(Response<Incoming>, Lease), ProxyError> {
     exchange.note(Phase::Limit);
     let started = exchange.elapsed();
@@ -275,7 +276,7 @@ async fn one_try(
             Err(Unanswered::Broken(error)) => return Err(error),
         }
     };
-    lease.hold([Some(permit), Some(active), retry_permit.take()]);
+    lease.hold([permit, active]);
     exchange.trace.peer = endpoint.peer;
     exchange.trace.peer_workload = Some(endpoint.workload.clone());
     Ok((response, lease))

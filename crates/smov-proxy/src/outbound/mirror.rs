@@ -142,7 +142,7 @@ async fn send(
         cluster.record(&choice.endpoint, outcome, || worker.shared.age());
     }
     let (response, mut lease) = answered?;
-    lease.hold([Some(permit), Some(active), None]);
+    lease.hold([permit, active]);
     let mut body = response.into_body();
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
         frame.map_err(|_| ProxyError::Closed { sent: true })?;

@@ -141,6 +141,24 @@ fn a_retry_too_many_is_an_overflow() {
     });
 }
 
+/// Envoy gives the permit of the retry before back, and then asks for the next.
+#[test]
+fn a_request_that_retries_twice_holds_one_permit_for_it() {
+    run(async {
+        for address in [answering("503 Service Unavailable").await, nobody().await] {
+            let mut limited = cluster(None, &[(address, workload("odd", "user-service-ctx1", "ctx1"))]);
+            limited.limits.max_retries = 1;
+            let mut rule = retrying(RetryOn { any_5xx: true, ..RetryOn::default() });
+            rule.policy.retry.as_mut().unwrap().attempts = 2;
+            let caller = caller(caller_snapshot(vec![rule], vec![limited]));
+            get(caller.outbound.unwrap(), URI, &[("x-request-id", "two")]).await;
+            let record = caller.handle.records("two").pop().unwrap();
+            assert_eq!(record.attempts.len(), 3, "{record:?}");
+            assert!(record.flags.to_string().starts_with("URX"), "{}", record.flags);
+        }
+    });
+}
+
 #[test]
 fn a_timeout_strikes_in_the_middle_of_a_body() {
     run(async {
