@@ -124,6 +124,7 @@ async fn send(exchange: &mut Exchange, app: &App, parts: Parts, body: Incoming) 
             Ok(response) => return Ok((response, lease)),
             Err(Unanswered::NotSent(unsent)) if lease.is_reused() => {
                 request = *unsent;
+                drop(lease);
                 lease = upstream::connect_app(&exchange.worker, app).await?;
             }
             Err(Unanswered::NotSent(_)) => return Err(ProxyError::Closed { sent: false }),

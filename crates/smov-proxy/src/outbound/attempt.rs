@@ -266,6 +266,8 @@ async fn one_try(
             // The upstream closed a connection that waited in the pool: nobody saw the request, another connection takes it.
             Err(Unanswered::NotSent(unsent)) if lease.is_reused() => {
                 outgoing = *unsent;
+                // First: it counts towards the limits that the new one must keep.
+                drop(lease);
                 let fresh = upstream::connect(&worker, cluster, &endpoint).await;
                 lease = fresh.inspect_err(|_| {
                     request.parts.headers = std::mem::take(outgoing.headers_mut());

@@ -125,6 +125,7 @@ async fn send(
                 Ok(response) => break response,
                 Err(Unanswered::NotSent(unsent)) if lease.is_reused() => {
                     copy = *unsent;
+                    drop(lease);
                     lease = upstream::connect(worker, cluster, &choice.endpoint).await?;
                 }
                 Err(Unanswered::NotSent(_)) => return Err(ProxyError::Closed { sent: false }),
