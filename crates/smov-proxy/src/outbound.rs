@@ -172,22 +172,21 @@ pub(crate) fn check(parts: &Parts) -> Result<(), ProxyError> {
 
 /// The URI's authority is the destination and becomes Host, whatever Host was sent; in origin form Host is. No port = 80.
 fn take_authority(parts: &mut Parts) -> Result<u16, ProxyError> {
-    if let Some(authority) = parts.uri.authority() {
+    let bad = |reason| ProxyError::BadRequest { status: StatusCode::BAD_REQUEST, reason };
+    let host = if let Some(authority) = parts.uri.authority() {
         let host = authority.as_str().rsplit('@').next().unwrap_or_default();
         if parts.headers.get(header::HOST).is_none_or(|sent| sent.as_bytes() != host.as_bytes()) {
-            let value = HeaderValue::from_str(host);
-            let value =
-                value.map_err(|_| ProxyError::BadRequest { status: StatusCode::BAD_REQUEST, reason: "the host is not a host name" })?;
+            let value = HeaderValue::from_str(host).map_err(|_| bad("the host is not a host name"))?;
             parts.headers.insert(header::HOST, value);
         }
-        return Ok(authority.port_u16().unwrap_or(80));
-    }
-    let bad = |reason| ProxyError::BadRequest { status: StatusCode::BAD_REQUEST, reason };
-    let host = parts.headers.get(header::HOST).ok_or_else(|| bad("no Host header"))?;
-    let host = host.to_str().ok().filter(|host| !host.is_empty()).ok_or_else(|| bad("the Host header is not a host name"))?;
+        host
+    } else {
+        let host = parts.headers.get(header::HOST).ok_or_else(|| bad("no Host header"))?;
+        host.to_str().ok().filter(|host| !host.is_empty()).ok_or_else(|| bad("the Host header is not a host name"))?
+    };
     match split_port(host) {
         (_, Some("")) | (_, None) => Ok(80),
-        (_, Some(port)) => port.parse().map_err(|_| bad("the Host header's port is not a port")),
+        (_, Some(port)) => port.parse().map_err(|_| bad("the host's port is not a port")),
     }
 }
 

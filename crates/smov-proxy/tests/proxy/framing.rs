@@ -380,6 +380,7 @@ fn the_uri_says_where_to_and_the_host_header_does_not() {
             "GET /users/ HTTP/1.1\r\nhost:\r\n\r\n",
             "GET /users/ HTTP/1.1\r\nhost: user-service:8081\r\nhost: other\r\n\r\n",
             "GET /users/ HTTP/1.1\r\nhost: user-service:99999\r\n\r\n",
+            "GET http://user-service:99999/users/ HTTP/1.1\r\nhost: user-service\r\n\r\n",
         ] {
             let answer = raw(door, head).await;
             assert!(answer.starts_with("HTTP/1.1 400"), "{head:?}: {answer}");
