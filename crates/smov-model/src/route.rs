@@ -157,7 +157,7 @@ pub struct DirectResponse {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RoutePolicy {
-    /// Over all attempts and back-offs, without injected delay; `None` = no timeout.
+    /// Over all attempts and back-offs from the end of the request on, without injected delay; `None` = no timeout.
     pub timeout: Option<Duration>,
     /// `None` = no retries.
     pub retry: Option<RetryPolicy>,

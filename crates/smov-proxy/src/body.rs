@@ -11,14 +11,17 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use smov_model::flag::ResponseFlag;
+use tokio::sync::Notify;
 
 use crate::exchange::Exchange;
 use crate::outbound::grpc;
 use crate::pool::Lease;
 
 mod copy;
+mod expiry;
 use copy::Copy;
 pub(crate) use copy::Waiting;
+pub(crate) use expiry::Expiry;
 
 /// Kept of an upload for retries, at most; a larger one is not retried, as in Envoy.
 const REPLAY_LIMIT: usize = 1 << 20;
@@ -32,7 +35,10 @@ pub(crate) struct Upload {
     kept: RefCell<Vec<Bytes>>,
     trailers: RefCell<Option<HeaderMap>>,
     keep: Cell<bool>,
+    /// Was all of it read?
     ended: Cell<bool>,
+    /// Told when it was.
+    end: Notify,
     bytes: Cell<u64>,
     /// Mirrors read along.
     copies: RefCell<Vec<Rc<Copy>>>,
@@ -53,6 +59,7 @@ impl Upload {
             trailers: RefCell::default(),
             keep: Cell::new(keep),
             ended: Cell::new(false),
+            end: Notify::new(),
             bytes: Cell::new(0),
             copies: RefCell::default(),
             reader: Cell::new(0),
@@ -79,10 +86,7 @@ impl Upload {
     fn poll_source(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let frame = std::task::ready!(Pin::new(&mut *self.source.borrow_mut()).poll_frame(cx));
         match &frame {
-            None => {
-                self.ended.set(true);
-                self.copies.borrow().iter().for_each(|copy| copy.end());
-            }
+            None => self.finish(),
             Some(Err(_)) => self.copies.borrow().iter().for_each(|copy| copy.give_up()),
             Some(Ok(frame)) => match (frame.data_ref(), frame.trailers_ref()) {
                 (Some(data), _) => {
@@ -100,7 +104,28 @@ impl Upload {
                 (None, _) => {}
             },
         }
+        // With a length given, nobody may ask for what comes after the last byte.
+        if matches!(frame, Some(Ok(_))) && self.source.borrow().is_end_stream() {
+            self.finish();
+        }
         Poll::Ready(frame)
+    }
+
+    fn finish(&self) {
+        self.ended.set(true);
+        self.copies.borrow().iter().for_each(|copy| copy.end());
+        self.end.notify_waiters();
+    }
+
+    fn has_ended(&self) -> bool {
+        self.ended.get()
+    }
+
+    /// Waits until all of it was read.
+    async fn end(&self) {
+        while !self.ended.get() {
+            self.end.notified().await;
+        }
     }
 }
 
@@ -231,7 +256,7 @@ pub(crate) struct Download {
     /// Taken at the end.
     books: Option<(Lease, Exchange)>,
     /// When the route's timeout strikes.
-    deadline: Option<Pin<Box<tokio::time::Sleep>>>,
+    expiry: Option<Expiry>,
 }
 
 /// The body broke off after its head was sent: the connection is closed, which is all that HTTP/1.1 can say.
@@ -245,9 +270,8 @@ pub(crate) enum BrokenBody {
 
 impl Download {
     /// The answer's body, or nothing left to stream when it has none.
-    pub(crate) fn start(source: Incoming, lease: Lease, exchange: Exchange, deadline: Option<tokio::time::Instant>) -> ResponseBody {
-        let mut download =
-            Self { source, books: Some((lease, exchange)), deadline: deadline.map(|at| Box::pin(tokio::time::sleep_until(at))) };
+    pub(crate) fn start(source: Incoming, lease: Lease, exchange: Exchange, expiry: Option<Expiry>) -> ResponseBody {
+        let mut download = Self { source, books: Some((lease, exchange)), expiry };
         if download.source.is_end_stream() {
             download.close(None);
             return ResponseBody::Text(None);
@@ -273,8 +297,8 @@ impl Body for Download {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
         match Pin::new(&mut self.source).poll_frame(cx) {
             Poll::Pending => {
-                if let Some(deadline) = &mut self.deadline
-                    && deadline.as_mut().poll(cx).is_ready()
+                if let Some(expiry) = &mut self.expiry
+                    && Pin::new(expiry).poll(cx).is_ready()
                 {
                     self.close(Some(ResponseFlag::Ut));
                     return Poll::Ready(Some(Err(BrokenBody::Timeout)));

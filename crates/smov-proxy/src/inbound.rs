@@ -31,7 +31,7 @@ pub(crate) async fn serve(worker: &Rc<Worker>, app: &App, downstream: &Downstrea
         Err(error) => Err(error),
     };
     match walked {
-        Ok((response, lease)) => reply::relay(exchange, Answer { response, lease, deadline: None }),
+        Ok((response, lease)) => reply::relay(exchange, Answer { response, lease, expiry: None }),
         Err(error) => reply::refuse(exchange, &error),
     }
 }

@@ -1,6 +1,6 @@
 //! Phase **attempt**: tries until one answers, within the route's timeouts and retries. Each try goes limit → balance → connect.
 //!
-//! The overall timeout covers all tries and back-offs, not an injected delay. Retries stay in the cluster that was drawn.
+//! The overall timeout covers all tries and back-offs, not an injected delay and not the upload. Retries stay in the cluster that was drawn.
 
 use std::pin::pin;
 use std::rc::Rc;
@@ -17,13 +17,13 @@ use smov_model::hash::{RequestHash, request_hash};
 use smov_model::outlier::Outcome;
 use smov_model::record::Phase;
 use smov_model::route::{HashKey, RetryOn, RetryPolicy, RoutePolicy, RouteRule};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::sleep;
 
 use super::grpc;
 use super::mirror::mirror;
 use super::rewrite_request;
 use crate::balance::{Ask, Choice, Drawn, balance};
-use crate::body::{RequestBody, Upload, Waiting};
+use crate::body::{Expiry, RequestBody, Upload, Waiting};
 use crate::cluster::{ClusterView, EndpointState};
 use crate::error::ProxyError;
 use crate::exchange::Exchange;
@@ -41,7 +41,7 @@ pub(crate) struct Answer {
     pub(crate) response: Response<Incoming>,
     pub(crate) lease: Lease,
     /// When the route's timeout strikes, body included.
-    pub(crate) deadline: Option<Instant>,
+    pub(crate) expiry: Option<Expiry>,
 }
 
 /// The request as upstreams get it.
@@ -157,19 +157,23 @@ pub(crate) async fn attempt(
     if !plan.mirrors.is_empty() && !cluster.picture(|| exchange.worker.shared.age()).is_empty() {
         mirror(exchange, view, &plan.mirrors, &request, *timeout);
     }
-    let deadline = timeout.map(|timeout| Instant::now() + timeout);
+    let mut expiry = timeout.map(|limit| Expiry::new(request.upload.as_ref(), limit));
     let answer = {
         let mut tries = pin!(tries(exchange, cluster, retry.as_ref(), &mut request));
-        match deadline {
+        match &mut expiry {
             None => Some(tries.await),
-            Some(deadline) => timeout_at(deadline, tries.as_mut()).await.ok(),
+            Some(expiry) => tokio::select! {
+                biased;
+                answer = tries.as_mut() => Some(answer),
+                () = expiry => None,
+            },
         }
     };
     let answer = answer.unwrap_or_else(|| {
         end_try(exchange, cluster, (0, 0), Some(&ProxyError::Timeout));
         Err(ProxyError::Timeout)
     });
-    answer.map(|(response, lease)| Answer { response, lease, deadline })
+    answer.map(|(response, lease)| Answer { response, lease, expiry })
 }
 
 /// The loop.
@@ -184,10 +188,15 @@ async fn tries(
     for number in 1_u32.. {
         request.parts.headers.insert(headers::ATTEMPT_COUNT, HeaderValue::from(number));
         let result = {
+            let expiry = policy.and_then(|policy| policy.per_try_timeout).map(|limit| Expiry::new(request.upload.as_ref(), limit));
             let mut one = pin!(one_try(exchange, cluster, request, number, &tried));
-            match policy.and_then(|policy| policy.per_try_timeout) {
+            match expiry {
                 None => one.await,
-                Some(per_try) => timeout(per_try, one.as_mut()).await.unwrap_or(Err(ProxyError::PerTryTimeout)),
+                Some(expiry) => tokio::select! {
+                    biased;
+                    result = one.as_mut() => result,
+                    () = expiry => Err(ProxyError::PerTryTimeout),
+                },
             }
         };
         let (status, error) = match &result {

@@ -43,7 +43,7 @@ pub(super) async fn forward(exchange: &mut Exchange, view: &View, port: u16, par
     }
     let request = Outgoing::plain(parts, upload).request();
     match upstream::send(&mut lease, request).await {
-        Ok(response) => Ok(Answer { response, lease, deadline: None }),
+        Ok(response) => Ok(Answer { response, lease, expiry: None }),
         Err(Unanswered::NotSent(_)) => Err(ProxyError::Closed { sent: false }),
         Err(Unanswered::Broken(error)) => Err(error),
     }

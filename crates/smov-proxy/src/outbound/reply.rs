@@ -20,7 +20,7 @@ use crate::telemetry::trace::Trace;
 
 /// Passes an upstream's answer on; the exchange ends with its body.
 pub(crate) fn relay(mut exchange: Exchange, answer: Answer) -> Response<ResponseBody> {
-    let Answer { response, lease, deadline } = answer;
+    let Answer { response, lease, expiry } = answer;
     let (mut parts, source) = response.into_parts();
     headers::strip_hop_by_hop(&mut parts.headers);
     parts.headers.remove(headers::PEER_METADATA);
@@ -38,7 +38,7 @@ pub(crate) fn relay(mut exchange: Exchange, answer: Answer) -> Response<Response
     finish_head(&mut exchange, parts.status, &mut parts.headers);
     // Whatever the upstream spoke, this connection speaks HTTP/1.1.
     parts.version = http::Version::HTTP_11;
-    Response::from_parts(parts, Download::start(source, lease, exchange, deadline))
+    Response::from_parts(parts, Download::start(source, lease, exchange, expiry))
 }
 
 /// A redirect or a direct response.

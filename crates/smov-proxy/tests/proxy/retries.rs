@@ -178,6 +178,42 @@ fn a_timeout_strikes_in_the_middle_of_a_body() {
     });
 }
 
+/// As in Envoy, whose timers start when the whole request is there.
+#[test]
+fn a_slow_upload_is_no_timeout_and_the_wait_after_it_is_one() {
+    run(async {
+        let app = App::start(|request| async move {
+            let whole = request.into_body().collect().await.unwrap().to_bytes();
+            if whole == "hang" {
+                std::future::pending::<()>().await;
+            }
+            text(200, whole)
+        });
+        let pod = user_pod("127.70.14.6", "ctx1", app);
+        let limit = Some(Duration::from_millis(60));
+        let (mut overall, mut each) = (rule(to(&[(1, None)])), rule(to(&[(1, None)])));
+        overall.policy.timeout = limit;
+        each.policy.retry.as_mut().unwrap().per_try_timeout = limit;
+        let caller = caller(caller_snapshot(vec![], vec![]));
+        for rule in [overall, each] {
+            caller.handle.publish(caller_snapshot(vec![rule], vec![cluster(None, &[(pod.address, pod.workload.clone())])]));
+            for framing in ["content-length: 4\r\n\r\n{}{}", "transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n2\r\n{}\r\n0\r\n\r\n"] {
+                for (start, end, expected) in [("sl", "ow", "HTTP/1.1 200"), ("ha", "ng", "HTTP/1.1 504")] {
+                    let mut stream = TcpStream::connect(caller.outbound.unwrap()).await.unwrap();
+                    let head = format!("POST {URI} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{framing}");
+                    let (before, after) = head.split_once("{}").unwrap();
+                    stream.write_all(format!("{before}{start}").as_bytes()).await.unwrap();
+                    tokio::time::sleep(Duration::from_millis(150)).await;
+                    stream.write_all(after.replace("{}", end).as_bytes()).await.unwrap();
+                    let mut answer = String::new();
+                    stream.read_to_string(&mut answer).await.unwrap();
+                    assert!(answer.starts_with(expected), "{start}{end}: {answer}");
+                }
+            }
+        }
+    });
+}
+
 #[test]
 fn a_connection_for_each_request_where_the_rule_wants_that() {
     run(async {
