@@ -37,7 +37,10 @@ pub(crate) async fn door(worker: &Rc<Worker>, door: &TcpDoor, mut stream: TcpStr
         grpc: NOT_GRPC,
     };
     key.service = worker.shared.service(door.host.as_str());
-    match reach(worker, &view, door).await {
+    let reached = reach(worker, &view, door).await;
+    // A connection may last for days; its snapshot need not.
+    drop(view);
+    match reached {
         Ok((mut upstream, endpoint, _permits)) => {
             key.peer = endpoint.peer;
             relay(worker, key, &mut stream, &mut upstream).await;

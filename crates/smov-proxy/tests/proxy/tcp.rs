@@ -79,6 +79,35 @@ fn bytes_pass_through_a_door_until_the_upstream_goes() {
 }
 
 #[test]
+fn a_long_connection_keeps_no_old_snapshot_in_memory() {
+    run(async {
+        let store = TcpListener::bind("127.70.6.10:0").await.unwrap();
+        let endpoint = (store.local_addr().unwrap(), workload("redis-1", "redis", "ctx2"));
+        let name = ClusterName { port: port(6379), subset: None, host: host(REDIS) };
+        let redis = Cluster { name: name.clone(), protocol: Protocol::Tcp, ..cluster(None, &[endpoint]) };
+        let mut callers = snapshot(caller_workload());
+        callers.tcp = vec![TcpRoute { host: host(REDIS), port: port(6379), split: Split::new(vec![(Weight(1), name.clone())]).unwrap() }];
+        callers.clusters = BTreeMap::from([(name, redis)]);
+        let mut caller_config = config(ProxyRole::Sidecar, CALLER, "api-gateway-1", "ctx1");
+        caller_config.tcp_doors = vec![door(REDIS, 6379)];
+        let caller = start(caller_config, dice());
+        let of_the_first = workload("somebody", "somebody", "ctx1");
+        let remembered = std::sync::Arc::downgrade(&of_the_first);
+        let mut first = callers.clone();
+        first.peers.insert(ip("127.70.6.11"), of_the_first);
+        caller.handle.publish(first);
+        let mut stream = TcpStream::connect(caller.doors[0]).await.unwrap();
+        stream.write_all(b"PING").await.unwrap();
+        let (mut upstream, _) = store.accept().await.unwrap();
+        upstream.read_exact(&mut [0; 4]).await.unwrap();
+        caller.handle.publish(callers);
+        assert!(remembered.upgrade().is_none(), "the connection holds the snapshot that it began with");
+        upstream.write_all(b"PONG").await.unwrap();
+        stream.read_exact(&mut [0; 4]).await.unwrap();
+    });
+}
+
+#[test]
 fn a_drain_lets_tcp_finish_and_cuts_what_does_not() {
     run(async {
         let store = TcpListener::bind("127.70.6.9:0").await.unwrap();
