@@ -96,8 +96,8 @@ async fn walk(exchange: &mut Exchange, port: u16, parts: Parts, body: Incoming) 
     match &rule.action {
         RouteAction::Forward(_) => {
             let arm = arm.ok_or(ProxyError::NoCluster)?;
-            let upload =
-                Upload::new(body, rule.policy.retry.as_ref().is_some_and(|retry| attempt::keeps_request(&retry.on, &parts.headers)));
+            let is_grpc = exchange.trace.is_grpc;
+            let upload = Upload::new(body, rule.policy.retry.as_ref().is_some_and(|retry| attempt::keeps_request(&retry.on, is_grpc)));
             exchange.upload.clone_from(&upload);
             let mut request = attempt::Outgoing::prepare(exchange, &host, index, arm, parts, upload);
             if let Some(cluster) = view.cluster(arm.slot).filter(|cluster| cluster.source.discovery == Discovery::OriginalDestination) {

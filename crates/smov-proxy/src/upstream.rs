@@ -38,6 +38,18 @@ pub(crate) async fn connect(worker: &Rc<Worker>, cluster: &Arc<ClusterView>, end
     {
         return Ok(Lease::new(connection, wake, max_uses));
     }
+    // Rare, and boxed so that the way of those that find a connection is not larger for it.
+    let connection = Box::pin(connect_anew(worker, cluster, endpoint, &entry)).await?;
+    Ok(Lease::new(connection, wake, max_uses))
+}
+
+/// Opens a connection, or waits for one where no more are allowed.
+async fn connect_anew(
+    worker: &Worker,
+    cluster: &Arc<ClusterView>,
+    endpoint: &EndpointState,
+    entry: &Rc<Entry>,
+) -> Result<Connection, ProxyError> {
     let _pending = limits::pending(cluster)?;
     let slot = loop {
         if let Some(slot) = limits::connection(cluster, entry.open()) {
@@ -45,15 +57,14 @@ pub(crate) async fn connect(worker: &Rc<Worker>, cluster: &Arc<ClusterView>, end
         }
         entry.freed().await;
         if let Some(connection) = entry.take() {
-            return Ok(Lease::new(connection, wake, max_uses));
+            return Ok(connection);
         }
     };
     cluster.state.counters.connects.fetch_add(1, Relaxed);
-    let opened = open(&entry, tcp(endpoint.address, worker.shared.config.pod.address), cluster.limits.connect_timeout, Some(slot)).await;
-    let connection = opened.inspect_err(|_| {
+    let opened = open(entry, tcp(endpoint.address, worker.shared.config.pod.address), cluster.limits.connect_timeout, Some(slot)).await;
+    opened.inspect_err(|_| {
         cluster.state.counters.connect_failures.fetch_add(1, Relaxed);
-    })?;
-    Ok(Lease::new(connection, wake, max_uses))
+    })
 }
 
 /// A connection to the pod's own app.
@@ -63,8 +74,8 @@ pub(crate) async fn connect_app(worker: &Rc<Worker>, app: &App) -> Result<Lease,
     let connection = match entry.take() {
         Some(connection) => connection,
         None => match &app.address {
-            AppAddress::Unix(path) => open(&entry, UnixStream::connect(path), APP_CONNECT_TIMEOUT, None).await?,
-            AppAddress::Tcp(address) => open(&entry, tcp(*address, address.ip()), APP_CONNECT_TIMEOUT, None).await?,
+            AppAddress::Unix(path) => Box::pin(open(&entry, UnixStream::connect(path), APP_CONNECT_TIMEOUT, None)).await?,
+            AppAddress::Tcp(address) => Box::pin(open(&entry, tcp(*address, address.ip()), APP_CONNECT_TIMEOUT, None)).await?,
         },
     };
     Ok(Lease::new(connection, wake, u32::MAX))

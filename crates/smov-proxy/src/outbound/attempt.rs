@@ -60,14 +60,14 @@ pub(crate) struct Outgoing {
 }
 
 /// Could a retry happen after the request was sent? The default policy retries failed connects only, and needs no copy of anything.
-pub(crate) fn keeps_request(on: &RetryOn, headers: &HeaderMap) -> bool {
+pub(crate) fn keeps_request(on: &RetryOn, is_grpc: bool) -> bool {
     on.any_5xx
         || on.gateway_error
         || on.reset
         || on.reset_before_request
         || on.retriable_4xx
         || !on.status_codes.is_empty()
-        || ((on.cancelled || on.unavailable) && headers::is_grpc(headers))
+        || ((on.cancelled || on.unavailable) && is_grpc)
 }
 
 impl Outgoing {
@@ -92,7 +92,7 @@ impl Outgoing {
             parts.headers.insert(headers::EXPECTED_TIMEOUT, HeaderValue::from(expected.as_millis() as u64));
         }
         parts.headers.insert(headers::PEER_METADATA_ID, exchange.worker.shared.metadata_id.clone());
-        let keep = policy.retry.as_ref().is_some_and(|retry| keeps_request(&retry.on, &parts.headers));
+        let keep = policy.retry.as_ref().is_some_and(|retry| keeps_request(&retry.on, exchange.trace.is_grpc));
         Self { parts, upload, keep, spent: false, hash: None, original: None }
     }
 
@@ -243,25 +243,7 @@ async fn one_try(
     exchange.trace.attempts.reserve_exact(1);
     exchange.trace.attempts.push(AttemptNote { started, ..AttemptNote::default() });
     let permit = limit(cluster)?;
-
-    exchange.note(Phase::Balance);
-    let request_id = exchange.trace.request_id.to_str().unwrap_or_default();
-    let ask = Ask { request_id, attempt: number - 1, tried, hash: request.hash };
-    let choice = match &request.original {
-        None => balance(&exchange.worker, cluster, ask)?,
-        Some(endpoint) => Choice::only(endpoint.clone()),
-    };
-    let meaning = Meaning::Attempt(exchange.trace.attempts.len() - 1);
-    for Drawn { purpose, position, total, range } in choice.draws.into_iter().flatten() {
-        exchange.trace.draws.push(DrawNote { purpose, position, total, range, meaning });
-    }
-    let endpoint = choice.endpoint;
-    if let Some(note) = exchange.trace.attempts.last_mut() {
-        note.endpoint = Some(endpoint.clone());
-        note.ejected = choice.ejected;
-        note.priority = choice.priority;
-        note.hash = request.hash;
-    }
+    let endpoint = pick(exchange, cluster, request, number, tried)?;
 
     exchange.mark(Phase::Connect);
     let active = Permit::active(&endpoint);
@@ -291,6 +273,34 @@ async fn one_try(
     exchange.trace.peer = endpoint.peer;
     exchange.trace.peer_workload = Some(endpoint.workload.clone());
     Ok((response, lease))
+}
+
+/// Phase **balance** of a try, with its draws and its endpoint written down.
+fn pick(
+    exchange: &mut Exchange,
+    cluster: &ClusterView,
+    request: &Outgoing,
+    number: u32,
+    tried: &[u64],
+) -> Result<Arc<EndpointState>, ProxyError> {
+    exchange.note(Phase::Balance);
+    let request_id = exchange.trace.request_id.to_str().unwrap_or_default();
+    let ask = Ask { request_id, attempt: number - 1, tried, hash: request.hash };
+    let choice = match &request.original {
+        None => balance(&exchange.worker, cluster, ask)?,
+        Some(endpoint) => Choice::only(endpoint.clone()),
+    };
+    let meaning = Meaning::Attempt(exchange.trace.attempts.len() as u32 - 1);
+    for Drawn { purpose, position, total, range } in choice.draws.into_iter().flatten() {
+        exchange.trace.draws.push(DrawNote { purpose, position, total, range, meaning });
+    }
+    if let Some(note) = exchange.trace.attempts.last_mut() {
+        note.endpoint = Some(choice.endpoint.clone());
+        note.ejected = choice.ejected;
+        note.priority = choice.priority;
+        note.hash = request.hash;
+    }
+    Ok(choice.endpoint)
 }
 
 /// Writes down how a try ended, and lets outlier detection know. `judged` is the status that an endpoint is judged by.
@@ -349,7 +359,7 @@ mod tests {
     fn the_default_policy_retries_failed_connects_and_keeps_nothing() {
         let on = RetryPolicy::default().on;
         let connect = ProxyError::Connect { reason: "Connection refused".into(), timed_out: false };
-        assert!(connect.retryable(&on) && !keeps_request(&on, &HeaderMap::new()));
+        assert!(connect.retryable(&on) && !keeps_request(&on, false));
         assert!(!wants_retry_of(&on, 503, &HeaderMap::new()));
         for error in [ProxyError::Closed { sent: true }, ProxyError::PerTryTimeout, ProxyError::Overflow, ProxyError::NoHealthyUpstream] {
             assert!(!error.retryable(&on), "{error}");

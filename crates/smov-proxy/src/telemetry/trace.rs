@@ -116,7 +116,7 @@ pub(crate) enum Meaning {
     Hit,
     Pass,
     /// A candidate of this attempt.
-    Attempt(usize),
+    Attempt(u32),
 }
 
 /// One try.
@@ -336,10 +336,10 @@ impl Trace {
             Meaning::Hit => "abort".to_owned(),
             Meaning::Pass => "pass".to_owned(),
             Meaning::Attempt(index) if draw.purpose == Purpose::Priority => {
-                self.attempts.get(index).map_or_else(String::new, |attempt| format!("priority {}", attempt.priority))
+                self.attempts.get(index as usize).map_or_else(String::new, |attempt| format!("priority {}", attempt.priority))
             }
             Meaning::Attempt(index) => {
-                let endpoint = self.attempts.get(index).and_then(|attempt| attempt.endpoint.as_ref());
+                let endpoint = self.attempts.get(index as usize).and_then(|attempt| attempt.endpoint.as_ref());
                 endpoint.map_or_else(String::new, |endpoint| endpoint.workload.pod.clone())
             }
         };
