@@ -9,7 +9,7 @@ use smov_model::flag::{Flags, ResponseFlag};
 use smov_model::hash::request_hash;
 use smov_model::names::{ClusterName, Port, SubsetName};
 use smov_model::record::{Attempt, Direction, DrawTaken, Peer, Phase, Record, RecordSource, Row, RuleTaken, SkippedRule};
-use smov_model::route::{CorsDecision, Percent, RequestHead, RouteAction, RouteRule, VirtualHost, explain_match};
+use smov_model::route::{CorsDecision, Percent, RequestHead, RouteAction, RouteRule, VirtualHost};
 use smov_model::snapshot::Snapshot;
 use smov_model::workload::Workload;
 
@@ -183,14 +183,7 @@ impl<'a> Reading<'a> {
             headers: &headers,
         };
         let looked_at = self.rule.map_or(host.rules.len(), |(index, ..)| index);
-        let rules = host.rules.iter().enumerate().take(looked_at);
-        rules
-            .map(|(index, rule)| SkippedRule {
-                index,
-                origin: rule.origin.clone(),
-                mismatches: rule.matches.iter().filter_map(|entry| explain_match(entry, &head)).collect(),
-            })
-            .collect()
+        host.skipped(looked_at, &head)
     }
 
     /// The request's headers as they came, as far as they were noted.

@@ -6,7 +6,6 @@ use smov_model::names::{ClusterName, Port};
 use smov_model::record::{RuleTaken, SkippedRule};
 use smov_model::route::{
     CorsDecision, DirectResponse, Origin, Redirect, RequestHead, RouteAction, RoutePolicy, RouteRule, RouteTable, VirtualHost,
-    explain_match,
 };
 use smov_model::snapshot::{Snapshot, SnapshotVersion, UnknownHosts};
 
@@ -160,7 +159,7 @@ pub fn explain_snapshot(snapshot: &Snapshot, role: Role, port: Port, head: &Requ
         };
     };
     let found = host.find(head);
-    let skipped = skipped(host, found.map_or(host.rules.len(), |(index, _)| index), head);
+    let skipped = host.skipped(found.map_or(host.rules.len(), |(index, _)| index), head);
     let taken = found.map(|(index, rule)| RuleTaken { index, entry: rule.takes(head).unwrap_or_default(), origin: rule.origin.clone() });
     Explanation {
         virtual_host: Some(host.name.clone()),
@@ -178,15 +177,6 @@ fn cors(rule: &RouteRule, head: &RequestHead<'_>) -> Option<CorsDecision> {
     let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
     let policy = rule.policy.cors.as_ref()?;
     Some(policy.decide(head.method, header("origin"), header("access-control-request-method")))
-}
-
-fn skipped(host: &VirtualHost, until: usize, head: &RequestHead<'_>) -> Vec<SkippedRule> {
-    let told = |(index, rule): (usize, &RouteRule)| SkippedRule {
-        index,
-        origin: rule.origin.clone(),
-        mismatches: rule.matches.iter().filter_map(|entry| explain_match(entry, head)).collect(),
-    };
-    host.rules[..until].iter().enumerate().map(told).collect()
 }
 
 /// The rules of the same resources that are missing before the one that was found. A rule says its place by its path.

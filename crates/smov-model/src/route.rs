@@ -280,6 +280,24 @@ pub struct RetryOn {
     pub status_codes: Vec<u16>,
 }
 
+impl RetryOn {
+    /// The words of `retryOn` that are on, without the codes.
+    pub fn words(&self) -> impl Iterator<Item = &'static str> {
+        let words = [
+            (self.any_5xx, "5xx"),
+            (self.gateway_error, "gateway-error"),
+            (self.reset, "reset"),
+            (self.reset_before_request, "reset-before-request"),
+            (self.connect_failure, "connect-failure"),
+            (self.refused_stream, "refused-stream"),
+            (self.retriable_4xx, "retriable-4xx"),
+            (self.unavailable, "unavailable"),
+            (self.cancelled, "cancelled"),
+        ];
+        words.into_iter().filter(|(on, _)| *on).map(|(_, word)| word)
+    }
+}
+
 /// Injected trouble (<https://istio.io/latest/docs/reference/config/networking/virtual-service/#HTTPFaultInjection>).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Fault {

@@ -9,19 +9,8 @@ use super::{seconds, typed};
 /// Retries, with the predicate that keeps them away from hosts already tried.
 pub(super) fn retry_policy(retry: &RetryPolicy) -> Value {
     let on = &retry.on;
-    let conditions = [
-        (on.any_5xx, "5xx"),
-        (on.gateway_error, "gateway-error"),
-        (on.reset, "reset"),
-        (on.reset_before_request, "reset-before-request"),
-        (on.connect_failure, "connect-failure"),
-        (on.refused_stream, "refused-stream"),
-        (on.retriable_4xx, "retriable-4xx"),
-        (on.unavailable, "unavailable"),
-        (on.cancelled, "cancelled"),
-        (!on.status_codes.is_empty(), "retriable-status-codes"),
-    ];
-    let conditions: Vec<&str> = conditions.into_iter().filter(|(wanted, _)| *wanted).map(|(_, name)| name).collect();
+    let codes = (!on.status_codes.is_empty()).then_some("retriable-status-codes");
+    let conditions: Vec<&str> = on.words().chain(codes).collect();
     let mut value = json!({
         "retry_on": conditions.join(","),
         "num_retries": retry.attempts,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{RouteMatch, RouteRule, RouteTable, ValueMatch, VirtualHost};
 use crate::names::HostPattern;
+use crate::record::SkippedRule;
 
 /// What rules look at in a request.
 #[derive(Debug, Clone, Copy)]
@@ -130,6 +131,16 @@ impl VirtualHost {
     /// The first rule that takes the request, with its index.
     pub fn find(&self, head: &RequestHead<'_>) -> Option<(usize, &RouteRule)> {
         self.rules.iter().enumerate().find(|(_, rule)| rule.takes(head).is_some())
+    }
+
+    /// Why the first `count` rules do not take the request, each with the first condition that failed of each match entry.
+    pub fn skipped(&self, count: usize, head: &RequestHead<'_>) -> Vec<SkippedRule> {
+        let told = |(index, rule): (usize, &RouteRule)| SkippedRule {
+            index,
+            origin: rule.origin.clone(),
+            mismatches: rule.matches.iter().filter_map(|entry| explain_match(entry, head)).collect(),
+        };
+        self.rules.iter().enumerate().take(count).map(told).collect()
     }
 }
 

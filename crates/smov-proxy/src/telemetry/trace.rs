@@ -12,7 +12,7 @@ use smov_model::dice::Purpose;
 use smov_model::flag::Flags;
 use smov_model::names::{ClusterName, SubsetName};
 use smov_model::record::{Attempt, Direction, DrawTaken, Peer, Phase, Record, RecordSource, Row, RuleTaken, SkippedRule};
-use smov_model::route::{CorsDecision, RequestHead, explain_match};
+use smov_model::route::{CorsDecision, RequestHead};
 use smov_model::snapshot::SnapshotVersion;
 use smov_model::workload::Workload;
 
@@ -276,14 +276,7 @@ impl Trace {
             headers: &headers,
         };
         let looked_at = self.rule.map_or(host.host.rules.len(), |(index, _)| index);
-        let rules = host.host.rules.iter().enumerate().take(looked_at);
-        rules
-            .map(|(index, rule)| SkippedRule {
-                index,
-                origin: rule.origin.clone(),
-                mismatches: rule.matches.iter().filter_map(|entry| explain_match(entry, &head)).collect(),
-            })
-            .collect()
+        host.host.skipped(looked_at, &head)
     }
 
     /// The full record.

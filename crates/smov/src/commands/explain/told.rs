@@ -340,18 +340,7 @@ pub(super) fn retries(policy: &RoutePolicy, language: Language) -> String {
 }
 
 fn retry_on(on: &RetryOn) -> String {
-    let words = [
-        (on.any_5xx, "5xx"),
-        (on.gateway_error, "gateway-error"),
-        (on.reset, "reset"),
-        (on.reset_before_request, "reset-before-request"),
-        (on.connect_failure, "connect-failure"),
-        (on.refused_stream, "refused-stream"),
-        (on.retriable_4xx, "retriable-4xx"),
-        (on.cancelled, "cancelled"),
-        (on.unavailable, "unavailable"),
-    ];
-    let words = words.into_iter().filter(|(is_on, _)| *is_on).map(|(_, word)| word.to_owned());
+    let words = on.words().map(str::to_owned);
     words.chain(on.status_codes.iter().map(ToString::to_string)).collect::<Vec<_>>().join(", ")
 }
 
