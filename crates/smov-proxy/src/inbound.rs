@@ -120,7 +120,7 @@ async fn send(exchange: &mut Exchange, app: &App, parts: Parts, body: Incoming) 
     let mut request = Request::from_parts(parts, RequestBody::of(upload.as_ref()));
     *request.version_mut() = http::Version::HTTP_11;
     loop {
-        match upstream::send(&mut lease, request).await {
+        match upstream::send(&mut lease, request).await.map_err(Unanswered::of) {
             Ok(response) => return Ok((response, lease)),
             Err(Unanswered::NotSent(unsent)) if lease.is_reused() => {
                 request = *unsent;

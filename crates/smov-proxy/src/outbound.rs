@@ -64,7 +64,7 @@ pub(crate) async fn serve(
     };
     match walked {
         Ok(Walked::Answered(answer)) => reply::relay(exchange, *answer),
-        Ok(Walked::Own { status, location, body }) => reply::own(exchange, status, location, &body),
+        Ok(Walked::Own { status, location, body }) => reply::own(exchange, status, location, body),
         Ok(Walked::Preflight(headers)) => reply::preflight(exchange, headers),
         Err(error) => reply::refuse(exchange, &error),
     }

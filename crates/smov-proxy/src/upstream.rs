@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -136,12 +137,22 @@ pub(crate) enum Unanswered {
     Broken(ProxyError),
 }
 
-/// Sends a request and waits for the head of the answer.
-pub(crate) async fn send(lease: &mut Lease, request: Request<RequestBody>) -> Result<Response<Incoming>, Unanswered> {
-    lease.connection.sender.try_send_request(request).await.map_err(|mut failed| match failed.take_message() {
-        Some(request) => Unanswered::NotSent(Box::new(request)),
-        None => Unanswered::Broken(cause(failed.error())),
-    })
+impl Unanswered {
+    pub(crate) fn of(mut failed: TrySendError<Request<RequestBody>>) -> Self {
+        match failed.take_message() {
+            Some(request) => Self::NotSent(Box::new(request)),
+            None => Self::Broken(cause(failed.error())),
+        }
+    }
+}
+
+/// Sends a request and waits for the head of the answer. What went wrong is told by [`Unanswered::of`], outside: an async block around
+/// this future would hold the request twice.
+pub(crate) fn send(
+    lease: &mut Lease,
+    request: Request<RequestBody>,
+) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> + use<> {
+    lease.connection.sender.try_send_request(request)
 }
 
 /// What a broken exchange means, told by hyper's error and its causes.

@@ -252,7 +252,7 @@ async fn one_try(
     let mut lease = upstream::connect(&worker, cluster, &endpoint).await?;
     let mut outgoing = request.request();
     let response = loop {
-        match upstream::send(&mut lease, outgoing).await {
+        match upstream::send(&mut lease, outgoing).await.map_err(Unanswered::of) {
             Ok(response) => break response,
             // The upstream closed a connection that waited in the pool: nobody saw the request, another connection takes it.
             Err(Unanswered::NotSent(unsent)) if lease.is_reused() => {

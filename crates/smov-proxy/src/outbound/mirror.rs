@@ -121,7 +121,7 @@ async fn send(
     let answered = async {
         let mut lease = upstream::connect(worker, cluster, &choice.endpoint).await?;
         let response = loop {
-            match upstream::send(&mut lease, copy).await {
+            match upstream::send(&mut lease, copy).await.map_err(Unanswered::of) {
                 Ok(response) => break response,
                 Err(Unanswered::NotSent(unsent)) if lease.is_reused() => {
                     copy = *unsent;

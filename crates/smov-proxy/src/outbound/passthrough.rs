@@ -42,7 +42,7 @@ pub(super) async fn forward(exchange: &mut Exchange, view: &View, port: u16, par
         log.upstream_host = Some(address.to_string().into());
     }
     let request = Outgoing::plain(parts, upload).request();
-    match upstream::send(&mut lease, request).await {
+    match upstream::send(&mut lease, request).await.map_err(Unanswered::of) {
         Ok(response) => Ok(Answer { response, lease, expiry: None }),
         Err(Unanswered::NotSent(_)) => Err(ProxyError::Closed { sent: false }),
         Err(Unanswered::Broken(error)) => Err(error),

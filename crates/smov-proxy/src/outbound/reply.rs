@@ -42,12 +42,12 @@ pub(crate) fn relay(mut exchange: Exchange, answer: Answer) -> Response<Response
 }
 
 /// A redirect or a direct response.
-pub(crate) fn own(exchange: Exchange, status: StatusCode, location: Option<String>, body: &Body) -> Response<ResponseBody> {
+pub(crate) fn own(exchange: Exchange, status: StatusCode, location: Option<String>, body: Body) -> Response<ResponseBody> {
     let mut headers = HeaderMap::new();
     if let Some(location) = location.and_then(|location| HeaderValue::try_from(location).ok()) {
         headers.insert(header::LOCATION, location);
     }
-    local(exchange, status, None, headers, Bytes::copy_from_slice(body.as_bytes()))
+    local(exchange, status, None, headers, Bytes::from_owner(body))
 }
 
 /// The answer to a CORS preflight: the route's own changes do not touch it.
