@@ -39,6 +39,8 @@ pub(crate) struct Upload {
     ended: Cell<bool>,
     /// Told when it was.
     end: Notify,
+    /// Is somebody waiting for the downstream to send more of it?
+    starving: Cell<bool>,
     bytes: Cell<u64>,
     /// Mirrors read along.
     copies: RefCell<Vec<Rc<Copy>>>,
@@ -60,6 +62,7 @@ impl Upload {
             keep: Cell::new(keep),
             ended: Cell::new(false),
             end: Notify::new(),
+            starving: Cell::new(false),
             bytes: Cell::new(0),
             copies: RefCell::default(),
             reader: Cell::new(0),
@@ -84,7 +87,9 @@ impl Upload {
     }
 
     fn poll_source(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = std::task::ready!(Pin::new(&mut *self.source.borrow_mut()).poll_frame(cx));
+        let polled = Pin::new(&mut *self.source.borrow_mut()).poll_frame(cx);
+        self.starving.set(polled.is_pending());
+        let frame = std::task::ready!(polled);
         match &frame {
             None => self.finish(),
             Some(Err(_)) => self.copies.borrow().iter().for_each(|copy| copy.give_up()),

@@ -1,4 +1,7 @@
 //! The timers of a request. As Envoy's, they begin when the whole request is there: a client that sends slowly is nobody's timeout.
+//!
+//! Envoy reads a body ahead, we read it when the upstream takes it. So time also counts while nobody reads: for a connection, for an
+//! upstream that takes nothing more.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,7 +19,17 @@ impl Expiry {
         let upload = upload.filter(|upload| !upload.has_ended()).cloned();
         Self(Box::pin(async move {
             if let Some(upload) = upload {
-                upload.end().await;
+                loop {
+                    let read = upload.bytes();
+                    tokio::select! {
+                        biased;
+                        () = upload.end() => break,
+                        () = tokio::time::sleep(limit) => {}
+                    }
+                    if !upload.starving.get() && upload.bytes() == read {
+                        return;
+                    }
+                }
             }
             tokio::time::sleep(limit).await;
         }))

@@ -214,6 +214,29 @@ fn a_slow_upload_is_no_timeout_and_the_wait_after_it_is_one() {
     });
 }
 
+/// Nobody reads the upload while the request waits for a connection: that is not the client's slowness.
+#[test]
+fn a_request_with_a_body_that_waits_for_a_connection_is_timed_out() {
+    run(async {
+        let pod = user_pod("127.70.14.7", "ctx1", App::start(|_| async { std::future::pending().await }));
+        let mut narrow = cluster(None, &[(pod.address, pod.workload.clone())]);
+        narrow.limits.max_connections = 1;
+        let mut impatient = rule(to(&[(1, None)]));
+        impatient.policy.timeout = Some(Duration::from_millis(60));
+        let caller = caller(caller_snapshot(vec![canary_rule(to(&[(1, None)])), impatient], vec![narrow]));
+        let door = caller.outbound.unwrap();
+        let first = tokio::task::spawn_local(get(door, URI, &[("x-canary", "true")]));
+        while pod.app.log.borrow().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let mut client = Client::connect(door).await;
+        let asked = client.call(request("POST", URI, &[], "body"));
+        let reply = tokio::time::timeout(Duration::from_secs(5), asked).await.expect("the timeout strikes");
+        assert_eq!((reply.status, reply.body.as_str()), (504, "upstream request timeout"));
+        first.abort();
+    });
+}
+
 #[test]
 fn a_connection_for_each_request_where_the_rule_wants_that() {
     run(async {
