@@ -230,7 +230,7 @@ fn explain_tells_the_way_of_a_request_from_files() {
     breaker      none
     timeout      none
     retries      up to 2 after the first try, on connect-failure, refused-stream,
-                   cancelled, unavailable
+                   unavailable, cancelled
     mTLS         plaintext: mTLS between sidecars comes later
     policy       AuthorizationPolicy, PeerAuthentication and RequestAuthentication
                    are not enforced yet
