@@ -292,6 +292,7 @@ dictionary! {
     LABEL_PEER: "상대", "peer";
     RECORD_NO_ANSWER: "클라이언트가 먼저 끊음", "the client went away";
     RECORD_DRAW: "{}: {}/{}, 구간 {}–{} → {}", "{}: {} of {}, in {}–{} → {}";
+    RECORD_DRAW_COMPUTED: "{}: 구간 {}–{} (전체 {}) → {}, 계산한 값", "{}: somewhere in {}–{} of {} → {}, computed";
     RECORD_COMPUTED: "접근 로그에서: 건너뛴 규칙과 추첨 구간은 그때 설정으로 계산한 것", "from an access log: rules passed over and ranges of draws are computed from the configuration of that time";
     RECORD_ATTEMPT: "{} 뒤 시작, {} 걸림", "after {}, took {}";
     RECORD_EJECTED: "차단되어 제외: {}", "passed over, ejected: {}";

@@ -73,7 +73,7 @@ fn sheet(record: &Record, language: Language) -> Sheet {
         let skipped = record.skipped.iter().map(|rule| format!("{}: {}", rule.origin.path, told::why_not(rule, language)));
         sheet.row(label(text::LABEL_PASSED), skipped.collect());
     }
-    sheet.row(label(text::LABEL_DRAWS), record.draws.iter().map(|draw| draw_words(draw, language)).collect());
+    sheet.row(label(text::LABEL_DRAWS), record.draws.iter().map(|draw| draw_words(draw, record.source, language)).collect());
     if record.injected_delay > 0 {
         sheet.row(label(text::LABEL_FAULT), vec![format!("DI {}", micros(record.injected_delay))]);
     }
@@ -109,8 +109,13 @@ fn word(choice: &impl serde::Serialize) -> String {
     serde_json::to_value(choice).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
-fn draw_words(draw: &DrawTaken, language: Language) -> String {
+/// A computed record knows the range that a draw fell into, not where in it.
+fn draw_words(draw: &DrawTaken, source: RecordSource, language: Language) -> String {
     let purpose = word(&draw.purpose);
+    if source == RecordSource::Computed {
+        let numbers = [draw.range.0, draw.range.1.saturating_sub(1), draw.total].map(|number| number.to_string());
+        return language.once(text::RECORD_DRAW_COMPUTED, &[&purpose, &numbers[0], &numbers[1], &numbers[2], &draw.outcome]);
+    }
     let numbers = [draw.position, draw.total, draw.range.0, draw.range.1.saturating_sub(1)].map(|number| number.to_string());
     language.once(text::RECORD_DRAW, &[&purpose, &numbers[0], &numbers[1], &numbers[2], &numbers[3], &draw.outcome])
 }
@@ -142,4 +147,18 @@ fn attempt(index: usize, one: &Attempt, inbound: bool, language: Language) -> Ve
         lines.push(format!("  {}", language.line(text::RECORD_EJECTED, &[&list])));
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use smov_model::dice::Purpose;
+
+    use super::*;
+
+    #[test]
+    fn a_computed_draw_shows_its_range_and_no_roll() {
+        let draw = DrawTaken { purpose: Purpose::Split, position: 0, total: 100, range: (0, 70), outcome: "ctx1".into() };
+        assert_eq!(draw_words(&draw, RecordSource::Recorded, Language::English), "split: 0 of 100, in 0–69 → ctx1");
+        assert_eq!(draw_words(&draw, RecordSource::Computed, Language::English), "split: somewhere in 0–69 of 100 → ctx1, computed");
+    }
 }
