@@ -227,7 +227,7 @@ impl<'a> Reading<'a> {
                 let range = (start, start + weight.0);
                 if arm.cluster == *cluster {
                     let outcome = cluster.subset.as_ref().map_or("all", SubsetName::as_str).to_owned();
-                    draws.push(DrawTaken { purpose: Purpose::Split, position: start, total: split.total(), range, outcome });
+                    draws.push(DrawTaken { purpose: Purpose::Split, position: None, total: split.total(), range, outcome });
                     break;
                 }
                 start = range.1;
@@ -237,7 +237,7 @@ impl<'a> Reading<'a> {
         let percentage = |purpose, share: Percent, hit: bool, outcome: &str| {
             let share = share.millionths();
             let (range, outcome) = if hit { ((0, share), outcome) } else { ((share, 1_000_000), "pass") };
-            DrawTaken { purpose, position: range.0, total: 1_000_000, range, outcome: outcome.to_owned() }
+            DrawTaken { purpose, position: None, total: 1_000_000, range, outcome: outcome.to_owned() }
         };
         if let Some(fault) = &rule.policy.fault {
             if let Some((share, _)) = fault.delay {

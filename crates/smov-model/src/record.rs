@@ -85,7 +85,7 @@ pub enum RecordSource {
     Recorded,
     /// From the access log of a data plane that keeps no records. Host, status, flags, endpoints and timings are what it logged; the rules
     /// skipped, the ranges of draws and an injected delay are worked out with the same functions from the configuration of that time. Where in
-    /// its range a draw fell is not known: `position` is the start of the range.
+    /// its range a draw fell is not known.
     Computed,
 }
 
@@ -185,8 +185,8 @@ pub struct SkippedRule {
 pub struct DrawTaken {
     /// What for.
     pub purpose: Purpose,
-    /// Where the roll fell: 0 to `total - 1`.
-    pub position: u32,
+    /// Where the roll fell: 0 to `total - 1`; `None` where the data plane does not say.
+    pub position: Option<u32>,
     /// Sum of the weights, or 1,000,000 for a percentage.
     pub total: u32,
     /// The range that it fell into.

@@ -336,7 +336,7 @@ impl Trace {
                 endpoint.map_or_else(String::new, |endpoint| endpoint.workload.pod.clone())
             }
         };
-        DrawTaken { purpose: draw.purpose, position: draw.position, total: draw.total, range: draw.range, outcome }
+        DrawTaken { purpose: draw.purpose, position: Some(draw.position), total: draw.total, range: draw.range, outcome }
     }
 
     fn mirrors(&self) -> Vec<ClusterName> {

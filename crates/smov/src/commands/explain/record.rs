@@ -73,7 +73,7 @@ fn sheet(record: &Record, language: Language) -> Sheet {
         let skipped = record.skipped.iter().map(|rule| format!("{}: {}", rule.origin.path, told::why_not(rule, language)));
         sheet.row(label(text::LABEL_PASSED), skipped.collect());
     }
-    sheet.row(label(text::LABEL_DRAWS), record.draws.iter().map(|draw| draw_words(draw, record.source, language)).collect());
+    sheet.row(label(text::LABEL_DRAWS), record.draws.iter().map(|draw| draw_words(draw, language)).collect());
     if record.injected_delay > 0 {
         sheet.row(label(text::LABEL_FAULT), vec![format!("DI {}", micros(record.injected_delay))]);
     }
@@ -109,15 +109,14 @@ fn word(choice: &impl serde::Serialize) -> String {
     serde_json::to_value(choice).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
-/// A computed record knows the range that a draw fell into, not where in it.
-fn draw_words(draw: &DrawTaken, source: RecordSource, language: Language) -> String {
+/// Some data planes tell the range that a draw fell into, and not where in it.
+fn draw_words(draw: &DrawTaken, language: Language) -> String {
     let purpose = word(&draw.purpose);
-    if source == RecordSource::Computed {
-        let numbers = [draw.range.0, draw.range.1.saturating_sub(1), draw.total].map(|number| number.to_string());
-        return language.once(text::RECORD_DRAW_COMPUTED, &[&purpose, &numbers[0], &numbers[1], &numbers[2], &draw.outcome]);
+    let [total, first, last] = [draw.total, draw.range.0, draw.range.1.saturating_sub(1)].map(|number| number.to_string());
+    match draw.position {
+        Some(position) => language.once(text::RECORD_DRAW, &[&purpose, &position.to_string(), &total, &first, &last, &draw.outcome]),
+        None => language.once(text::RECORD_DRAW_COMPUTED, &[&purpose, &first, &last, &total, &draw.outcome]),
     }
-    let numbers = [draw.position, draw.total, draw.range.0, draw.range.1.saturating_sub(1)].map(|number| number.to_string());
-    language.once(text::RECORD_DRAW, &[&purpose, &numbers[0], &numbers[1], &numbers[2], &numbers[3], &draw.outcome])
 }
 
 fn attempt(index: usize, one: &Attempt, inbound: bool, language: Language) -> Vec<String> {
@@ -157,8 +156,8 @@ mod tests {
 
     #[test]
     fn a_computed_draw_shows_its_range_and_no_roll() {
-        let draw = DrawTaken { purpose: Purpose::Split, position: 0, total: 100, range: (0, 70), outcome: "ctx1".into() };
-        assert_eq!(draw_words(&draw, RecordSource::Recorded, Language::English), "split: 0 of 100, in 0–69 → ctx1");
-        assert_eq!(draw_words(&draw, RecordSource::Computed, Language::English), "split: somewhere in 0–69 of 100 → ctx1, computed");
+        let draw = |position| DrawTaken { purpose: Purpose::Split, position, total: 100, range: (0, 70), outcome: "ctx1".into() };
+        assert_eq!(draw_words(&draw(Some(9)), Language::English), "split: 9 of 100, in 0–69 → ctx1");
+        assert_eq!(draw_words(&draw(None), Language::English), "split: somewhere in 0–69 of 100 → ctx1, computed");
     }
 }
