@@ -342,6 +342,15 @@ async function everywhere() {
       await pause(500);
       const got = await page.run(() => [innerWidth, document.documentElement.scrollWidth]);
       same(got, [width, width], `innerWidth and scrollWidth at ${width} ${lang}`);
+      // The hint of a board without requests is the longest line that it ever has.
+      const wide = await page.run(() => [...document.querySelectorAll('.lamps')].filter(board => {
+        const hint = board.querySelector('[data-part=hint]'), said = hint.textContent;
+        hint.textContent = 'no requests yet, press play '.repeat(4);
+        const wider = board.scrollWidth > board.clientWidth;
+        hint.textContent = said;
+        return wider;
+      }).length);
+      same(wide, 0, `boards wider than their card at ${width} ${lang}`);
     }
     await page.close();
   });
