@@ -188,6 +188,7 @@ impl Conversation<'_> {
                     self.stream.counted(edges);
                     self.proxies.rows.send(&rows, seen);
                 }
+                FromProxy::CertificateRequest { .. } => return Err(refused("this control plane gives no certificates")),
                 // Full only when a proxy answers what it was not asked.
                 FromProxy::RecordReply { question, records } => drop(answers.try_send((question, records))),
             }

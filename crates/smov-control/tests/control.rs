@@ -388,6 +388,8 @@ fn record(request_id: &str) -> smov_model::record::Record {
         cors: None,
         injected_delay: 0,
         peer: None,
+        security: smov_model::tls::ConnectionSecurityPolicy::None,
+        peer_principal: None,
         status: 200,
         flags: smov_model::flag::Flags::NONE,
         duration: 900,

@@ -11,6 +11,7 @@ use smov_model::names::{ClusterName, Port, SubsetName};
 use smov_model::record::{Attempt, Direction, DrawTaken, Peer, Phase, Record, RecordSource, Row, RuleTaken, SkippedRule};
 use smov_model::route::{CorsDecision, Percent, RequestHead, RouteAction, RouteRule, VirtualHost};
 use smov_model::snapshot::Snapshot;
+use smov_model::tls::ConnectionSecurityPolicy;
 use smov_model::workload::Workload;
 
 use crate::config::PASSTHROUGH;
@@ -133,6 +134,9 @@ impl<'a> Reading<'a> {
                 workload: workload.name.clone(),
                 kube_cluster: workload.cluster.to_string(),
             }),
+            // Envoy is not told to secure anything yet.
+            security: ConnectionSecurityPolicy::None,
+            peer_principal: None,
             status: entry.status as u16,
             flags: entry.known_flags(),
             duration: if entry.answered > 0 { entry.answered } else { entry.milliseconds * 1000 },

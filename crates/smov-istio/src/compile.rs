@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use smov_model::cluster::Cluster;
 use smov_model::names::{ClusterName, Hostname, ResourceRef};
 use smov_model::snapshot::{Snapshot, SnapshotVersion};
+use smov_model::tls::DEFAULT_TRUST_DOMAIN;
 use smov_model::workload::Workload;
 
 use crate::diagnostic::{Diagnostic, Severity};
@@ -120,6 +121,7 @@ impl<'w> Prepared<'w> {
             peers: self.peers.clone(),
             path_normalization: self.world.mesh.path_normalization,
             protected: self.world.protected.clone(),
+            trust_domain: DEFAULT_TRUST_DOMAIN.into(),
             proxy: workload,
         };
         Compiled { snapshot, diagnostics }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::names::{ClusterName, Hostname, Port};
+use crate::tls::ClusterTls;
 use crate::workload::Workload;
 
 /// A set of equal endpoints: one host, one port, one subset or the whole host.
@@ -31,6 +32,9 @@ pub struct Cluster {
     /// endpoint is of one of them. Empty = localities have no weights, and [`Endpoint::priority`] alone counts.
     #[serde(default)]
     pub locality_weights: Vec<(String, u32)>,
+    /// How its connections are secured.
+    #[serde(default)]
+    pub tls: ClusterTls,
 }
 
 /// Where a cluster's addresses come from
@@ -70,6 +74,20 @@ pub struct Endpoint {
     /// 0 is used first; higher ones take what lower ones cannot (locality failover, decided by the control plane for this client).
     #[serde(default)]
     pub priority: u32,
+    /// It takes the mesh's mutual TLS: Istio's `tlsMode: istio`. False without a sidecar, and where a PeerAuthentication says DISABLE.
+    #[serde(default)]
+    pub mutual_tls: bool,
+    /// Where connections to it are opened instead, for this client: the relay that stands for the link between two clusters. Everything
+    /// else, names and hashes included, goes by `address`.
+    #[serde(default)]
+    pub via: Option<SocketAddr>,
+}
+
+impl Endpoint {
+    /// Where a connection to it is opened.
+    pub fn dial(&self) -> SocketAddr {
+        self.via.unwrap_or(self.address)
+    }
 }
 
 /// How an endpoint is chosen (<https://istio.io/latest/docs/reference/config/networking/destination-rule/#LoadBalancerSettings-SimpleLB>).

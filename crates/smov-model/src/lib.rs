@@ -28,5 +28,6 @@ pub mod snapshot;
 pub mod split;
 pub mod template;
 pub mod text;
+pub mod tls;
 pub mod wire;
 pub mod workload;

@@ -9,6 +9,7 @@ use crate::flag::Flags;
 use crate::names::ClusterName;
 use crate::route::{CorsDecision, Origin};
 use crate::snapshot::SnapshotVersion;
+use crate::tls::ConnectionSecurityPolicy;
 
 /// Which side of the sidecar took the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -63,6 +64,13 @@ pub struct Record {
     pub injected_delay: u64,
     /// The peer of an inbound request, or the final answerer of an outbound one.
     pub peer: Option<Peer>,
+    /// How the connection between the two proxies was secured: the downstream's of an inbound request, that of the last attempt of an outbound
+    /// one.
+    #[serde(default)]
+    pub security: ConnectionSecurityPolicy,
+    /// The identity that the other proxy has proved on that connection (`spiffe://…`); `None` = none was shown.
+    #[serde(default)]
+    pub peer_principal: Option<String>,
     /// Status given to the downstream; 0 = it went away first.
     pub status: u16,
     /// Why it ended so.

@@ -10,6 +10,7 @@ use crate::cluster::{Cluster, Protocol};
 use crate::names::{ClusterName, Hostname, Port};
 use crate::route::RouteTable;
 use crate::split::Split;
+use crate::tls::MutualTlsMode;
 use crate::workload::Workload;
 
 /// Counts up within one control plane; a proxy acknowledges it. `epoch` tells restarts of the control plane apart.
@@ -47,6 +48,13 @@ pub struct Snapshot {
     pub path_normalization: PathNormalization,
     /// Addresses that an unknown host must never lead to: API servers, admin and control doors.
     pub protected: Vec<SocketAddr>,
+    /// The mesh's trust domain: the first part of every identity.
+    #[serde(default = "default_trust_domain")]
+    pub trust_domain: Arc<str>,
+}
+
+fn default_trust_domain() -> Arc<str> {
+    crate::tls::DEFAULT_TRUST_DOMAIN.into()
 }
 
 /// One opaque TCP service as a sidecar sees it.
@@ -95,4 +103,7 @@ pub struct InboundPort {
     pub protocol: Protocol,
     /// The Service that leads to it, for metrics; `None` when there is none.
     pub service: Option<Hostname>,
+    /// Does it take plaintext, mutual TLS, or both?
+    #[serde(default)]
+    pub mutual_tls: MutualTlsMode,
 }

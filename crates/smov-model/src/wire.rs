@@ -52,6 +52,11 @@ pub enum FromProxy {
         /// Why.
         reason: String,
     },
+    /// A certificate for this key, please. The identity is that of the token in [`FromProxy::Hello`]; the key stays with the proxy.
+    CertificateRequest {
+        /// The public key: an uncompressed point of P-256, 65 bytes, in base64.
+        public_key: String,
+    },
     /// What happened since the last report.
     Report {
         /// Cumulative edge counters.
@@ -85,6 +90,20 @@ pub enum ToProxy {
         question: u64,
         /// `x-request-id`.
         request_id: String,
+    },
+    /// The answer to [`FromProxy::CertificateRequest`].
+    Certificate {
+        /// The proxy's certificate and those between it and a root, PEM.
+        chain: String,
+        /// Whom to trust, PEM; several while a root is being changed.
+        roots: String,
+        /// End of the certificate's validity, seconds since 1970.
+        expires: u64,
+    },
+    /// There is no certificate; the proxy asks again later.
+    CertificateRefused {
+        /// Why.
+        reason: String,
     },
     /// The stream is refused; the reason is for the proxy's log.
     Refused {

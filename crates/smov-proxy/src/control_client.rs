@@ -163,6 +163,8 @@ async fn read_frames<S: Steered>(
             Ok(ToProxy::RecordRequest { question, request_id }) => {
                 FromProxy::RecordReply { question, records: steered.records(&request_id) }
             }
+            // Not asked for: this data plane speaks plaintext so far.
+            Ok(ToProxy::Certificate { .. } | ToProxy::CertificateRefused { .. }) => continue,
             Ok(ToProxy::Refused { reason }) => return Err(StreamError::Refused(reason)),
             Err(error) => match version_of(&frame) {
                 // A snapshot that this proxy does not understand: the one before it stays.

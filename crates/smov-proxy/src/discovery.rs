@@ -82,7 +82,14 @@ impl Discovered {
                         debug!(%host, %address, "this address belongs to the mesh itself: left out");
                         continue;
                     }
-                    let endpoint = Endpoint { address: *address, workload: workload.clone(), weight: *weight, priority: 0 };
+                    let endpoint = Endpoint {
+                        address: *address,
+                        workload: workload.clone(),
+                        weight: *weight,
+                        priority: 0,
+                        mutual_tls: false,
+                        via: None,
+                    };
                     endpoints.entry(*address).or_insert(endpoint);
                 }
             }

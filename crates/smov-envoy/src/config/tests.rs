@@ -12,6 +12,7 @@ use smov_model::route::{
 use smov_model::snapshot::{PathNormalization, Snapshot, SnapshotVersion, UnknownHosts};
 use smov_model::split::{Split, Weight};
 use smov_model::text::StringMatch;
+use smov_model::tls::{ClusterTls, DEFAULT_TRUST_DOMAIN};
 use smov_model::wire::ProxyRole;
 use smov_model::workload::Workload;
 use smov_proxy::ProxyConfig;
@@ -50,6 +51,7 @@ fn cluster(subset: &str) -> Cluster {
         outlier: None,
         discovery: Discovery::Listed,
         locality_weights: Vec::new(),
+        tls: ClusterTls::Disable,
     }
 }
 
@@ -93,6 +95,7 @@ fn snapshot(at: u32, rules: Vec<RouteRule>, clusters: Vec<Cluster>) -> Snapshot 
         peers: BTreeMap::new(),
         path_normalization: PathNormalization::Base,
         protected: Vec::new(),
+        trust_domain: DEFAULT_TRUST_DOMAIN.into(),
     }
 }
 

@@ -13,6 +13,7 @@ use smov_model::route::{
 use smov_model::snapshot::{InboundPort, PathNormalization, Snapshot, TcpRoute, UnknownHosts};
 use smov_model::split::{Split, Weight};
 use smov_model::text::{Pattern, StringMatch};
+use smov_model::tls::MutualTlsMode;
 use smov_proxy::ProxyConfig;
 use smov_proxy::config::{AppAddress, InboundListen, IngressListen, TcpDoor};
 
@@ -238,7 +239,7 @@ pub fn everything(endpoints: &[(SocketAddr, &str)], normalization: PathNormaliza
         split: Split::new(arms.iter().map(|(weight, subset)| (Weight(*weight), cluster_name(subset))).collect()).unwrap(),
     };
     all.tcp = vec![tcp("redis.t.svc.cluster.local", &[(1, "tcp")]), tcp("two.t.svc.cluster.local", &[(1, "tcp"), (3, "nowhere")])];
-    let inbound = |number, protocol| InboundPort { port: port(number), protocol, service: None };
+    let inbound = |number, protocol| InboundPort { port: port(number), protocol, service: None, mutual_tls: MutualTlsMode::default() };
     all.inbound = vec![inbound(8081, Protocol::Http), inbound(6379, Protocol::Tcp)];
     all.peers = BTreeMap::from([("127.0.0.9".parse().unwrap(), workload("peer-1", "peer", "ctx1"))]);
     all.protected = vec!["127.0.0.1:6443".parse().unwrap()];

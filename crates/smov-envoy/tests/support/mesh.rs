@@ -22,6 +22,7 @@ use smov_model::route::{
 };
 use smov_model::snapshot::{InboundPort, PathNormalization, Snapshot, SnapshotVersion, UnknownHosts};
 use smov_model::split::{Split, Weight};
+use smov_model::tls::{ClusterTls, DEFAULT_TRUST_DOMAIN, MutualTlsMode};
 use smov_model::wire::ProxyRole;
 use smov_model::workload::Workload;
 use smov_proxy::ProxyConfig;
@@ -130,6 +131,8 @@ pub fn cluster(subset: &str, endpoints: &[(SocketAddr, &str)]) -> Cluster {
         workload: workload(pod, "user-service", "ctx1"),
         weight: 1,
         priority: 0,
+        mutual_tls: false,
+        via: None,
     };
     Cluster {
         name: cluster_name(subset),
@@ -140,6 +143,7 @@ pub fn cluster(subset: &str, endpoints: &[(SocketAddr, &str)]) -> Cluster {
         outlier: None,
         discovery: Discovery::Listed,
         locality_weights: Vec::new(),
+        tls: ClusterTls::Disable,
     }
 }
 
@@ -181,6 +185,7 @@ pub fn snapshot(number: u64, rules: Vec<RouteRule>, clusters: Vec<Cluster>) -> S
         peers: BTreeMap::new(),
         path_normalization: PathNormalization::Base,
         protected: Vec::new(),
+        trust_domain: DEFAULT_TRUST_DOMAIN.into(),
     }
 }
 
@@ -202,7 +207,12 @@ pub async fn callee(binary: PathBuf, pod: &str, app: &App) -> (Started, SocketAd
     proxy.inbound = vec![InboundListen { port: 8081, app: AppAddress::Unix(app.socket.clone()) }];
     let mut own = snapshot(1, Vec::new(), Vec::new());
     own.proxy = workload(pod, "user-service", "ctx1");
-    own.inbound = vec![InboundPort { port: port(8081), protocol: Protocol::Http, service: Some(USER.parse().unwrap()) }];
+    own.inbound = vec![InboundPort {
+        port: port(8081),
+        protocol: Protocol::Http,
+        service: Some(USER.parse().unwrap()),
+        mutual_tls: MutualTlsMode::default(),
+    }];
     let address = SocketAddr::new(proxy.pod.address, 8081);
     (start(binary, proxy, own).await, address)
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError};
 
 use smov_model::cluster::{Cluster, ConnectionLimits, Discovery, Endpoint, LoadBalancer, OutlierDetection};
 use smov_model::names::{ClusterName, Namespace, SubsetName};
+use smov_model::tls::ClusterTls;
 use smov_model::workload::Workload;
 
 use super::route_policy::duration;
@@ -76,6 +77,8 @@ impl Prepared<'_> {
             workload: workload.clone(),
             weight: port.weights.get(address).copied().unwrap_or(1),
             priority: 0,
+            mutual_tls: false,
+            via: None,
         };
         let mut endpoints: Vec<Endpoint> = match discovery {
             Discovery::Listed => port.endpoints.iter().filter(|(_, workload)| selects(workload)).map(endpoint).collect(),
@@ -96,6 +99,7 @@ impl Prepared<'_> {
             outlier: blocks.outlier_detection.as_ref().map(outlier),
             discovery,
             locality_weights,
+            tls: ClusterTls::Disable,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use smov_model::names::Port;
 use smov_model::snapshot::InboundPort;
+use smov_model::tls::MutualTlsMode;
 
 use super::Prepared;
 use crate::core::{Pod, TargetPort};
@@ -24,7 +25,12 @@ impl Prepared<'_> {
             let Ok(host) = crate::hosts::hostname(&service_key.name, &service_key.namespace) else { continue };
             for service_port in &service.ports {
                 let Some(port) = pod_port(&service_port.target, pod) else { continue };
-                let entry = || InboundPort { port, protocol: service_port.protocol.in_snapshot(), service: Some(host.clone()) };
+                let entry = || InboundPort {
+                    port,
+                    protocol: service_port.protocol.in_snapshot(),
+                    service: Some(host.clone()),
+                    mutual_tls: MutualTlsMode::default(),
+                };
                 ports.entry(port).or_insert_with(entry);
             }
         }

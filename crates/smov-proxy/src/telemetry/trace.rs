@@ -14,6 +14,7 @@ use smov_model::names::{ClusterName, SubsetName};
 use smov_model::record::{Attempt, Direction, DrawTaken, Peer, Phase, Record, RecordSource, Row, RuleTaken, SkippedRule};
 use smov_model::route::{CorsDecision, RequestHead};
 use smov_model::snapshot::SnapshotVersion;
+use smov_model::tls::ConnectionSecurityPolicy;
 use smov_model::workload::Workload;
 
 use crate::cluster::EndpointState;
@@ -308,6 +309,8 @@ impl Trace {
                 workload: workload.name.clone(),
                 kube_cluster: workload.cluster.to_string(),
             }),
+            security: ConnectionSecurityPolicy::None,
+            peer_principal: None,
             status: self.status,
             flags: self.flags,
             duration: u64::from(self.duration),

@@ -6,6 +6,7 @@ use smov_model::cluster::{Cluster, Protocol};
 use smov_model::names::ClusterName;
 use smov_model::snapshot::{InboundPort, TcpRoute};
 use smov_model::split::{Split, Weight};
+use smov_model::tls::MutualTlsMode;
 use smov_model::wire::ProxyRole;
 use smov_proxy::config::{AppAddress, InboundListen};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -33,7 +34,12 @@ fn bytes_pass_through_a_door_until_the_upstream_goes() {
         let sidecar = start(sidecar_config, dice());
         let inbound = sidecar.inbound[0];
         let mut own = snapshot(workload.clone());
-        own.inbound = vec![InboundPort { port: port(u32::from(inbound.port())), protocol: Protocol::Tcp, service: Some(host(REDIS)) }];
+        own.inbound = vec![InboundPort {
+            port: port(u32::from(inbound.port())),
+            protocol: Protocol::Tcp,
+            service: Some(host(REDIS)),
+            mutual_tls: MutualTlsMode::default(),
+        }];
         own.peers.insert(ip(CALLER), caller_workload());
         sidecar.handle.publish(own);
 

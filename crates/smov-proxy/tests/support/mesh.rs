@@ -26,6 +26,7 @@ use smov_model::route::{
 use smov_model::snapshot::{InboundPort, PathNormalization, Snapshot, SnapshotVersion, UnknownHosts};
 use smov_model::split::{Split, Weight};
 use smov_model::text::StringMatch;
+use smov_model::tls::{ClusterTls, DEFAULT_TRUST_DOMAIN, MutualTlsMode};
 use smov_model::wire::ProxyRole;
 use smov_model::workload::Workload;
 use smov_proxy::config::{AppAddress, InboundListen, IngressListen, PodIdentity, ProxyPorts, TcpDoor};
@@ -187,7 +188,8 @@ pub fn user_pod(address: &str, cluster: &str, app: App) -> Pod {
     let bound = sidecar.inbound[0];
     let mut snapshot = snapshot(workload.clone());
     let port = Port::try_from(u32::from(bound.port())).unwrap();
-    snapshot.inbound = vec![InboundPort { port, protocol: Protocol::Http, service: Some(host(USER)) }];
+    snapshot.inbound =
+        vec![InboundPort { port, protocol: Protocol::Http, service: Some(host(USER)), mutual_tls: MutualTlsMode::default() }];
     snapshot.peers.insert(CALLER.parse().unwrap(), caller_workload());
     sidecar.handle.publish(snapshot);
     Pod { app, sidecar, workload, address: bound }
@@ -219,6 +221,7 @@ pub fn snapshot(proxy: Arc<Workload>) -> Snapshot {
         peers: BTreeMap::new(),
         path_normalization: PathNormalization::default(),
         protected: Vec::new(),
+        trust_domain: DEFAULT_TRUST_DOMAIN.into(),
     }
 }
 
@@ -232,6 +235,8 @@ pub fn cluster(subset: Option<&str>, endpoints: &[(SocketAddr, Arc<Workload>)]) 
         workload: workload.clone(),
         weight: 1,
         priority: 0,
+        mutual_tls: false,
+        via: None,
     };
     Cluster {
         name: cluster_name(subset),
@@ -242,6 +247,7 @@ pub fn cluster(subset: Option<&str>, endpoints: &[(SocketAddr, Arc<Workload>)]) 
         outlier: None,
         discovery: Discovery::default(),
         locality_weights: Vec::new(),
+        tls: ClusterTls::Disable,
     }
 }
 

@@ -23,6 +23,8 @@ fn endpoints(localities: &[&str]) -> Vec<Endpoint> {
         workload: Arc::new(workload(locality)),
         weight: 1,
         priority: 0,
+        mutual_tls: false,
+        via: None,
     };
     localities.iter().enumerate().map(endpoint).collect()
 }
