@@ -28,6 +28,8 @@ pub struct ClusterConfig {
     pub name: String,
     /// Where the API server listens; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Other addresses under which clients reach it, for its certificate.
+    pub reached_at: Vec<IpAddr>,
     /// Folder of this cluster alone; made where it is absent.
     pub state_dir: PathBuf,
     /// Addresses of its pods.
@@ -82,7 +84,8 @@ impl Cluster {
     /// The state folder cannot be used, is in use, or is of another version.
     pub fn open(config: ClusterConfig, admission: Arc<dyn Admission>) -> Result<Self, OpenError> {
         let registry = Registry::open_with(&config.state_dir.join("objects.db"), &config.name, admission, config.service_network.clone())?;
-        let addresses = [config.listen.ip(), IpAddr::V4(Ipv4Addr::LOCALHOST)];
+        let addresses: Vec<IpAddr> =
+            [config.listen.ip(), IpAddr::V4(Ipv4Addr::LOCALHOST)].into_iter().chain(config.reached_at.iter().copied()).collect();
         let folder = config.state_dir.join("pki");
         let authority = Authority::open(&folder, registry.clone(), &addresses)?;
         Ok(Self {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use smov_model::link::LinkAddresses;
 use smov_model::names::{InvalidName, KubeCluster, Namespace};
 
 /// Settings of one control plane.
@@ -24,6 +25,8 @@ pub struct ControlConfig {
     pub pod_address: Option<IpAddr>,
     /// How long the first snapshots wait for a remote cluster that does not answer. Default 5 s.
     pub remote_patience: Duration,
+    /// Pods of other clusters are reached through a link by these addresses; `None` = directly.
+    pub link: Option<LinkAddresses>,
 }
 
 /// A setting that is missing or not what it should be.
@@ -44,6 +47,14 @@ pub enum ConfigError {
         #[source]
         source: InvalidName,
     },
+    /// It is not a number that can be added to the third one of an address.
+    #[error("the environment variable `{variable}` holds `{value}`, which is not a number from 1 to 255")]
+    Offset {
+        /// Which.
+        variable: &'static str,
+        /// What it holds.
+        value: String,
+    },
     /// It is not an address.
     #[error("the environment variable `{variable}` holds `{value}`, which is not an IP address")]
     Address {
@@ -55,7 +66,8 @@ pub enum ConfigError {
 }
 
 impl ControlConfig {
-    /// Reads `SMOV_CLUSTER_ID`, `SMOV_XDS_SOCKET`, `SMOV_DEBUG_SOCKET` (all needed), `KUBECONFIG`, `ROOT_NAMESPACE` and `POD_IP`.
+    /// Reads `SMOV_CLUSTER_ID`, `SMOV_XDS_SOCKET`, `SMOV_DEBUG_SOCKET` (all needed), `KUBECONFIG`, `ROOT_NAMESPACE`, `POD_IP` and
+    /// `SMOV_LINK_OFFSET`.
     pub fn from_environment(environment: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
         let optional = |variable: &str| environment.get(variable).filter(|value| !value.is_empty());
         let needed = |variable: &'static str| optional(variable).ok_or(ConfigError::Missing { variable });
@@ -70,8 +82,15 @@ impl ControlConfig {
                 .map(|value| value.parse().map_err(|_| ConfigError::Address { variable: "POD_IP", value: value.clone() }))
                 .transpose()?,
             remote_patience: Duration::from_secs(5),
+            link: optional("SMOV_LINK_OFFSET").map(|value| offset(value)).transpose()?,
         })
     }
+}
+
+fn offset(value: &str) -> Result<LinkAddresses, ConfigError> {
+    let offset = value.parse().ok().filter(|offset| *offset > 0);
+    let offset = offset.ok_or_else(|| ConfigError::Offset { variable: "SMOV_LINK_OFFSET", value: value.to_owned() })?;
+    Ok(LinkAddresses { offset })
 }
 
 #[cfg(test)]
@@ -104,5 +123,9 @@ mod tests {
         assert!(error.to_string().contains("SMOV_XDS_SOCKET"));
         let error = ControlConfig::from_environment(&environment(&[("SMOV_CLUSTER_ID", "Not A Name")])).unwrap_err();
         assert!(error.to_string().contains("SMOV_CLUSTER_ID"));
+        let good = [("SMOV_CLUSTER_ID", "ctx1"), ("SMOV_XDS_SOCKET", "/x"), ("SMOV_DEBUG_SOCKET", "/d")];
+        let with = |offset| ControlConfig::from_environment(&environment(&[good.as_slice(), &[("SMOV_LINK_OFFSET", offset)]].concat()));
+        assert_eq!(with("100").unwrap().link, Some(LinkAddresses { offset: 100 }));
+        assert!(with("0").unwrap_err().to_string().contains("SMOV_LINK_OFFSET"));
     }
 }

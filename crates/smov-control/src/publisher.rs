@@ -8,6 +8,7 @@ use std::time::Duration;
 use smov_istio::compile::Prepared;
 use smov_istio::diagnostic::Diagnostic;
 use smov_istio::world::{MeshConfig, ProxyIdentity, WatchedKind, World};
+use smov_model::link::LinkAddresses;
 use smov_model::names::{KubeCluster, Namespace, ServiceAccount};
 use smov_model::snapshot::{Snapshot, SnapshotVersion};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -102,6 +103,8 @@ pub(crate) struct PublisherConfig {
     pub(crate) epoch: u64,
     /// How long the first snapshots wait for remote clusters.
     pub(crate) remote_patience: Duration,
+    /// How pods of other clusters are reached.
+    pub(crate) link: Option<LinkAddresses>,
     /// Addresses that an unknown host must never lead to.
     pub(crate) protected: Vec<SocketAddr>,
 }
@@ -118,6 +121,7 @@ pub(crate) struct Publisher {
     /// API servers of the remote clusters.
     remotes: BTreeMap<KubeCluster, Option<SocketAddr>>,
     protected: Vec<SocketAddr>,
+    link: Option<LinkAddresses>,
     /// When the first snapshots stop waiting for remote clusters.
     patience: Instant,
     /// The first change that is not published yet.
@@ -144,7 +148,10 @@ impl Publisher {
         let (diagnostics, diagnostics_view) = watch::channel(Arc::default());
         let (source_states, sources_view) = watch::channel(sources.clone());
         let publisher = Self {
-            world: World::builder(own).mesh(MeshConfig { root_namespace: config.root_namespace, ..MeshConfig::default() }).build(),
+            world: World::builder(own)
+                .mesh(MeshConfig { root_namespace: config.root_namespace, ..MeshConfig::default() })
+                .link(config.link)
+                .build(),
             epoch: config.epoch,
             number: 0,
             proxies,
@@ -153,6 +160,7 @@ impl Publisher {
             sources,
             remotes: BTreeMap::new(),
             protected: config.protected,
+            link: config.link,
             patience: Instant::now() + config.remote_patience,
             dirty: Some(Instant::now()),
             pods_changed: false,
@@ -388,8 +396,10 @@ impl Publisher {
     }
 
     fn protected(&self) -> Vec<SocketAddr> {
-        let remotes = self.remotes.values().flatten();
-        remotes.chain(&self.protected).copied().collect::<BTreeSet<_>>().into_iter().collect()
+        let remotes = self.remotes.values().flatten().copied();
+        // A remote API server that is known through the link is protected behind it as well.
+        let behind = remotes.clone().filter_map(|remote| self.link?.behind(remote));
+        remotes.chain(behind).chain(self.protected.iter().copied()).collect::<BTreeSet<_>>().into_iter().collect()
     }
 }
 

@@ -83,6 +83,7 @@ fn start(
         root_namespace: config.root_namespace.clone(),
         epoch,
         remote_patience: config.remote_patience,
+        link: config.link,
         protected: server.address().into_iter().chain(public_address).collect(),
     };
     let (publisher, view) = Publisher::new(settings, Arc::clone(&proxies));

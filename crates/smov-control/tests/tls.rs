@@ -78,6 +78,7 @@ async fn connections_until_ready(protocols: &[&[u8]]) -> usize {
         root_namespace: "istio-system".parse().unwrap(),
         pod_address: None,
         remote_patience: Duration::from_secs(30),
+        link: None,
     };
     let client = DebugClient::new(&config.debug_socket);
     let shutdown = CancellationToken::new();

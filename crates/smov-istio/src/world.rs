@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use smov_model::link::LinkAddresses;
 use smov_model::names::{KubeCluster, Namespace, ResourceRef};
 use smov_model::wire::ProxyRole;
 
@@ -99,6 +100,7 @@ pub struct World {
     pub(crate) mesh: MeshConfig,
     first_mesh: MeshConfig,
     pub(crate) protected: Vec<SocketAddr>,
+    pub(crate) link: Option<LinkAddresses>,
     pub(crate) virtual_services: Table<Resource<VirtualServiceSpec>>,
     pub(crate) destination_rules: Table<Resource<DestinationRuleSpec>>,
     pub(crate) gateways: Table<Resource<GatewaySpec>>,
@@ -118,6 +120,7 @@ pub struct WorldBuilder {
     own: KubeCluster,
     mesh: MeshConfig,
     protected: Vec<SocketAddr>,
+    link: Option<LinkAddresses>,
 }
 
 impl WorldBuilder {
@@ -137,6 +140,13 @@ impl WorldBuilder {
         self
     }
 
+    /// Pods of other clusters are reached through the link, by these addresses.
+    #[must_use]
+    pub fn link(mut self, link: Option<LinkAddresses>) -> Self {
+        self.link = link;
+        self
+    }
+
     /// The empty world.
     pub fn build(self) -> World {
         World {
@@ -146,6 +156,7 @@ impl WorldBuilder {
             service_entries: Table::new(),
             workload_entries: Table::new(),
             protected: self.protected,
+            link: self.link,
             virtual_services: Table::new(),
             destination_rules: Table::new(),
             gateways: Table::new(),
@@ -162,7 +173,7 @@ impl WorldBuilder {
 impl World {
     /// Starts a world whose rules come from the cluster `own`.
     pub fn builder(own: KubeCluster) -> WorldBuilder {
-        WorldBuilder { own, mesh: MeshConfig::default(), protected: Vec::new() }
+        WorldBuilder { own, mesh: MeshConfig::default(), protected: Vec::new(), link: None }
     }
 
     /// The cluster whose rules count.

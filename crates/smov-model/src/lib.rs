@@ -18,6 +18,7 @@ pub mod cluster;
 pub mod dice;
 pub mod flag;
 pub mod hash;
+pub mod link;
 pub mod merge;
 pub mod names;
 pub mod outlier;

@@ -83,6 +83,8 @@ pub(crate) enum Command {
     Validate(Validate),
     /// Why a request goes where it goes, in the mesh or from files alone · 요청이 왜 그리로 가는지 설명
     Explain(Explain),
+    /// The link between the clusters: latency, jitter, stall, cut · 클러스터 사이의 링크: 지연, 흔들림, 멈춤, 단절
+    Link(LinkArguments),
     /// Put traffic rules back to the baseline of k8s/ · 트래픽 규칙을 처음 설정으로
     Reset,
     /// Check this machine, with a fix for each finding · 이 컴퓨터를 점검하고 해결 방법을 안내
@@ -461,4 +463,32 @@ mod tests {
         assert!(parse_duration("10 parsecs").is_err());
         assert!(parse_duration("-1s").is_err());
     }
+}
+
+/// `smov link`: without options, what the link is like now.
+#[derive(Debug, Clone, Args)]
+#[group(id = "switch", multiple = false)]
+pub(crate) struct LinkSwitch {
+    /// Reset every connection between the clusters and refuse new ones · 클러스터 사이의 연결을 모두 끊고 새 연결도 거절
+    #[arg(long)]
+    pub(crate) cut: bool,
+    /// Keep connections open, but let nothing through · 연결은 두고 아무것도 지나가지 못하게
+    #[arg(long)]
+    pub(crate) stall: bool,
+    /// A plain link again: up, without latency and jitter · 원래대로: 연결, 지연 없음
+    #[arg(long)]
+    pub(crate) restore: bool,
+}
+
+/// `smov link`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LinkArguments {
+    /// What a round trip takes longer, for example 8ms · 왕복에 더 걸리는 시간
+    #[arg(long, value_name = "TIME", value_parser = crate::mesh::link::duration)]
+    pub(crate) latency: Option<std::time::Duration>,
+    /// How far a round trip may be off, for example 2ms · 왕복 시간이 흔들리는 폭
+    #[arg(long, value_name = "TIME", value_parser = crate::mesh::link::duration)]
+    pub(crate) jitter: Option<std::time::Duration>,
+    #[command(flatten)]
+    pub(crate) switch: LinkSwitch,
 }

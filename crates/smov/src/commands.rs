@@ -5,6 +5,7 @@ pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod files;
 pub(crate) mod get;
+pub(crate) mod link;
 pub(crate) mod load;
 pub(crate) mod request;
 pub(crate) mod reset;

@@ -6,6 +6,7 @@ pub(crate) mod drain;
 pub(crate) mod founding;
 pub(crate) mod images;
 pub(crate) mod known;
+pub(crate) mod link;
 pub(crate) mod node;
 pub(crate) mod state;
 pub(crate) mod store;

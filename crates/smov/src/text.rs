@@ -164,6 +164,13 @@ dictionary! {
     UNKNOWN_CONTEXT_HINT: "ctx1 또는 ctx2", "use ctx1 or ctx2";
     BAD_FILE: "{}: {}", "{}: {}";
     APPLY_FAILED: "적용하지 못한 객체가 {}개 있습니다", "{} object(s) were not applied";
+    LINK_IS_CUT: "클러스터 사이의 연결이 끊겨 있습니다. 되돌리기: smov link --restore", "the clusters are cut off from each other; heal with: smov link --restore";
+    LINK_IS_STALLED: "클러스터 사이에서 아무것도 지나가지 못합니다. 되돌리기: smov link --restore", "nothing passes between the clusters; heal with: smov link --restore";
+    LINK_NONE: "이 클러스터에는 smov의 링크가 없습니다 (ConfigMap istio-system/smov-link)", "these clusters have no link of smov's (ConfigMap istio-system/smov-link)";
+    LINK_NONE_HINT: "`smov up`을 다시 시작하면 만들어집니다", "start `smov up` again; it makes one";
+    LINK_INVALID: "링크를 그렇게 설정할 수 없습니다: {}", "the link cannot be so: {}";
+    LINK_INVALID_HINT: "예: smov link --latency 8ms --jitter 2ms", "for example: smov link --latency 8ms --jitter 2ms";
+    LINK_NOT_IN_FORCE: "링크가 아직 바뀌지 않았습니다. 지금: {}", "the link has not changed yet; now it is: {}";
     RESET_DONE: "처음 설정으로 되돌렸습니다: 바뀐 객체 {}개", "back to the baseline: {} object(s) changed";
     PLAIN: "{}", "{}";
     UNKNOWN_RESOURCE: "`{}`라는 리소스는 없습니다", "there is no resource `{}`";

@@ -51,6 +51,7 @@ impl Server {
     /// The same on a folder that may hold a state already.
     pub(crate) async fn start_in(folder: tempfile::TempDir) -> Self {
         let config = ClusterConfig {
+            reached_at: Vec::new(),
             name: "ctx1".to_owned(),
             listen: "127.0.0.1:0".parse().unwrap(),
             state_dir: folder.path().join("ctx1"),

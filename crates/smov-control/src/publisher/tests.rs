@@ -68,6 +68,7 @@ fn start(ready: impl IntoIterator<Item = Command>) -> Running {
         root_namespace: "istio-system".parse().unwrap(),
         epoch: 7,
         remote_patience: Duration::from_secs(5),
+        link: None,
         protected: Vec::new(),
     };
     let (publisher, view) = Publisher::new(settings, Arc::new(Proxies::new()));

@@ -45,6 +45,7 @@ impl Mesh {
             root_namespace: "istio-system".parse().unwrap(),
             pod_address: None,
             remote_patience: Duration::from_secs(30),
+            link: None,
         };
         let (socket, client) = (config.xds_socket.clone(), DebugClient::new(&config.debug_socket));
         let shutdown = CancellationToken::new();

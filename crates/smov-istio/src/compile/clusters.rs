@@ -78,7 +78,7 @@ impl Prepared<'_> {
             weight: port.weights.get(address).copied().unwrap_or(1),
             priority: 0,
             mutual_tls: false,
-            via: None,
+            via: if workload.cluster == self.world.own { None } else { self.world.link.and_then(|link| link.through_socket(*address)) },
         };
         let mut endpoints: Vec<Endpoint> = match discovery {
             Discovery::Listed => port.endpoints.iter().filter(|(_, workload)| selects(workload)).map(endpoint).collect(),

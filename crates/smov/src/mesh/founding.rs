@@ -14,6 +14,7 @@ use smov_theatre::domain::theatre_day;
 use smov_theatre::store::sqlite;
 
 use super::baseline::{Baseline, CLUSTERS};
+use super::link;
 use super::state::State;
 use super::store::Store;
 use super::up::{Plan, Running, chain};
@@ -148,12 +149,15 @@ fn connect(cluster: &Cluster, other: &Cluster) -> Outcome {
             Err(error) if error.is_not_found() => continue,
             Err(error) => return Err(refused(cluster.name(), &secret, &error)),
         };
-        let kubeconfig = other.kubeconfig(&format!("system:serviceaccount:{account_namespace}:{account}"), &token).to_string();
+        let mut kubeconfig = other.kubeconfig(&format!("system:serviceaccount:{account_namespace}:{account}"), &token);
+        if let Some(through) = link::addresses().through_socket(other.config().listen) {
+            kubeconfig["clusters"][0]["cluster"]["server"] = format!("https://{through}").into();
+        }
         if namespace == "istio-system" {
             secret["metadata"]["labels"] = json!({"istio/multiCluster": "true"});
             secret["metadata"]["annotations"] = json!({"networking.istio.io/cluster": other.name()});
         }
-        secret["data"] = json!({other.name(): STANDARD.encode(kubeconfig)});
+        secret["data"] = json!({other.name(): STANDARD.encode(kubeconfig.to_string())});
         apply(cluster.registry(), &secret).map_err(|error| refused(cluster.name(), &secret, &error))?;
     }
     Ok(())

@@ -11,6 +11,7 @@ use smov_cluster::kubelet::{KubeletConfig, NodeConfig};
 
 use super::drain::MeshDrain;
 use super::images::Images;
+use super::link;
 use super::state::State;
 use super::up::{Plan, Running};
 
@@ -55,6 +56,7 @@ pub(crate) fn config(state: &State, plan: &Plan, running: &Running, images: Imag
             let mut variables = every.clone();
             if pod["metadata"]["labels"]["app"] == "istiod" {
                 variables.push(debug.clone());
+                variables.push(("SMOV_LINK_OFFSET".to_owned(), link::addresses().offset.to_string()));
             }
             variables
         }),

@@ -18,6 +18,7 @@ use super::baseline::{Baseline, CLUSTERS, LocalCluster, MANIFESTS_NOTE, STORE_NO
 use super::founding;
 use super::images::Images;
 use super::known;
+use super::link;
 use super::node;
 use super::state::{RunInfo, State, write_private};
 use super::store::{self, Store};
@@ -157,6 +158,11 @@ async fn serve(
 
     // Pods stop first, while the API servers still take their status.
     let (pods, servers) = (shutdown.child_token(), CancellationToken::new());
+    let keeper = link::Keeper {
+        registries: registries.iter().map(|(local, registry)| (local.name, registry.clone())).collect(),
+        servers: running.iter().map(|running| running.bound.address()).collect(),
+    };
+    let link = keeper.start(servers.clone()).map_err(|error| Failure::new(Exit::Usage, text::PLAIN, &[&error]))?;
     let (mut pod_tasks, mut server_tasks) = (JoinSet::new(), JoinSet::new());
     for (running, kubelet) in running.into_iter().zip(kubelets) {
         let registry = running.cluster.registry().clone();
@@ -197,6 +203,7 @@ async fn serve(
     while pod_tasks.join_next().await.is_some() {}
     servers.cancel();
     let _ = tokio::time::timeout(SERVER_PATIENCE, async { while server_tasks.join_next().await.is_some() {} }).await;
+    let _ = tokio::task::spawn_blocking(move || link.join()).await;
     for (_, registry) in &registries {
         registry.flush();
     }
@@ -217,13 +224,14 @@ async fn open(state: &State, local: LocalCluster) -> Result<Running, Failure> {
     let number: u8 = if local.name == CLUSTERS[0].name { 1 } else { 2 };
     let block = state.block();
     let address = Ipv4Addr::new(127, block, 0, number);
-    // Odd thirds are ctx1's, even ones ctx2's; Services start at 200.
+    // Odd thirds are ctx1's, even ones ctx2's; those through the link start at 100, Services at 200.
     let thirds = |from: u8, to: u8| (from..=to).filter(|third| third % 2 == number % 2).collect::<Vec<u8>>();
     let config = ClusterConfig {
         name: local.name.to_owned(),
         listen: SocketAddr::new(IpAddr::V4(address), API_PORT),
+        reached_at: link::addresses().through(IpAddr::V4(address)).into_iter().collect(),
         state_dir: state.folder().join(local.name),
-        pod_network: PodNetwork { block, thirds: thirds(1, 199) },
+        pod_network: PodNetwork { block, thirds: thirds(1, 99) },
         service_network: ServiceNetwork { block, thirds: thirds(200, 250) },
     };
     let cluster = Cluster::open(config, Arc::new(MeshAdmission))
