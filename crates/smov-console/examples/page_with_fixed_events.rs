@@ -30,10 +30,10 @@ use serde_json::{Value, json};
 use smov_console::assets::Assets;
 use smov_console::guard::{AllowedHosts, guard};
 use smov_console::load::{LoadLimits, LoadRunner, SeededIds};
-use smov_console::ports::{Baseline, Changed, Ingress, Records, TrafficRequest};
+use smov_console::ports::{Baseline, Changed, Ingress, LinkChange, LinkSwitch, Records, TrafficRequest};
 use smov_console::problem::Problem;
 use smov_console::view::cluster::{
-    DeploymentView, EdgeView, IstiodView, MeshView, NodeView, PodView, PodsView, Sight, StoreKind, StoreView,
+    DeploymentView, EdgeView, IstiodView, LinkState, LinkView, MeshView, NodeView, PodView, PodsView, Sight, StoreKind, StoreView,
 };
 use smov_console::view::split::{Canary, Configured, Intervention, InterventionKind, Reason, ServiceConfig, Shares};
 use smov_console::view::state::Door;
@@ -293,6 +293,19 @@ impl Baseline for Script {
     }
 }
 
+impl LinkSwitch for Script {
+    fn change(&self, change: LinkChange) -> BoxFuture<'static, Result<LinkView, Problem>> {
+        let view = LinkView {
+            state: change.state.unwrap_or(LinkState::Up),
+            latency_ms: change.latency_ms.unwrap_or(0.0),
+            jitter_ms: change.jitter_ms.unwrap_or(0.0),
+            error: None,
+        };
+        self.live.set_link(Some(view.clone()));
+        std::future::ready(Ok(view)).boxed()
+    }
+}
+
 impl Records for Script {
     fn records(&self, _request_id: String) -> BoxFuture<'static, Result<Vec<Value>, Problem>> {
         std::future::ready(Ok(Vec::new())).boxed()
@@ -373,6 +386,7 @@ async fn main() -> anyhow::Result<()> {
         live: live.clone(),
         traffic: Arc::new(runner.clone()),
         baseline: Arc::new(script.clone()),
+        link: Arc::new(script.clone()),
         records: Arc::new(script.clone()),
         allowed_hosts: hosts.clone(),
         assets: Assets::embedded(),

@@ -24,7 +24,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::clock::Clock;
 use crate::service::ServiceId;
-use crate::view::cluster::{CloudView, GatewayView, MeshView, PodsView, StoreView};
+use crate::view::cluster::{CloudView, GatewayView, LinkView, MeshView, PodsView, StoreView};
 use crate::view::request::{Relayed, RequestBatch, RequestRow, Why, WhyBatch, WhyRow};
 use crate::view::split::{Configured, ServiceConfig};
 use crate::view::state::{Door, LoadView, PerService, ServiceView, StatView, StateView};
@@ -222,6 +222,16 @@ impl Live {
         }
     }
 
+    /// Takes what the link between the clusters is like; `None` = there is none.
+    pub fn set_link(&self, view: Option<LinkView>) {
+        let mut journal = self.journal();
+        let mut board = self.board();
+        if board.link != view {
+            self.append(&mut journal, "link", &view, 0);
+            board.link = view;
+        }
+    }
+
     /// Takes ▶'s state; told with the next figures.
     pub(crate) fn set_load(&self, view: LoadView) {
         self.board().load = view;
@@ -275,6 +285,7 @@ impl Live {
             load: board.load.clone(),
             pods: board.pods(now),
             mesh: board.mesh.clone(),
+            link: board.link.clone(),
             recent: journal.recent(),
             totals: stat.totals,
         }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::problem::Problem;
 use crate::service::ServiceId;
+use crate::view::cluster::{LinkState, LinkView};
 use crate::view::state::{LoadView, Target};
 
 /// One request of ▶ or of a burst.
@@ -91,4 +92,22 @@ pub trait Traffic: Send + Sync {
     fn change(&self, change: LoadChange) -> BoxFuture<'static, Result<LoadView, Problem>>;
     /// Queues a burst.
     fn burst(&self, burst: Burst) -> BoxFuture<'static, Result<LoadView, Problem>>;
+}
+
+/// A change of the link between the clusters; what is absent stays.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LinkChange {
+    /// What it is to carry.
+    pub state: Option<LinkState>,
+    /// What a round trip is to take longer, in milliseconds.
+    pub latency_ms: Option<f64>,
+    /// How far a round trip may be off, in milliseconds.
+    pub jitter_ms: Option<f64>,
+}
+
+/// The link between the clusters.
+pub trait LinkSwitch: Send + Sync {
+    /// Changes it; gives what holds then.
+    fn change(&self, change: LinkChange) -> BoxFuture<'static, Result<LinkView, Problem>>;
 }

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use crate::assets::Assets;
 use crate::guard::{AllowedHosts, guard};
 use crate::live::Live;
-use crate::ports::{Baseline, Records, Traffic};
+use crate::ports::{Baseline, LinkSwitch, Records, Traffic};
 
 /// Everything the router needs.
 #[derive(Clone)]
@@ -28,6 +28,8 @@ pub struct Console {
     pub traffic: Arc<dyn Traffic>,
     /// Reset.
     pub baseline: Arc<dyn Baseline>,
+    /// The link between the clusters.
+    pub link: Arc<dyn LinkSwitch>,
     /// Decision records.
     pub records: Arc<dyn Records>,
     /// Who may call.
@@ -44,6 +46,7 @@ pub fn router(console: Console) -> Router {
         .route("/api/v1/state", get(events::state))
         .route("/api/v1/load", post(control::load))
         .route("/api/v1/load/burst", post(control::burst))
+        .route("/api/v1/link", post(control::link))
         .route("/api/v1/reset", post(control::reset))
         .route("/api/v1/requests/{id}", get(control::request))
         .route("/traffic-weights", get(seed::traffic_weights))

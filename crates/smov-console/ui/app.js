@@ -159,6 +159,7 @@ function drawRest() {
   if (taken('load')) drawDock();
   if (taken('store')) topology.build(connected());
   if (taken('pods')) drawPods();
+  if (taken('link')) { drawInterventions(store, reset); operations?.then(part => part.drawLink()); }
   if (taken('mesh')) { drawMesh(); drawConnection(); }
 }
 

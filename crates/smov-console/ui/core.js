@@ -142,7 +142,7 @@ const unknownConfigured = () => ({ state: 'unknown', code: 'NotYetRead' });
 
 /**
  * All that the page knows, folded from the server's events. `apply` says which topics changed, so that a view draws only those:
- * `all`, `lamps:S`, `stat:S`, `cfg:S`, `ticker`, `totals`, `load`, `pods`, `mesh`, `store`.
+ * `all`, `lamps:S`, `stat:S`, `cfg:S`, `ticker`, `totals`, `load`, `pods`, `mesh`, `store`, `link`.
  */
 export class Store {
   constructor(client) {
@@ -152,6 +152,7 @@ export class Store {
     this.seq = 0;
     this.meta = { door: null, version: null, istio: null, lang_default: null, seed: null };
     this.store = { kind: 'unknown', cluster: null, pod: null, ready: null };
+    this.link = null;
     this.clusters = [{ id: 'ctx1', cloud: 'NaverCloud' }, { id: 'ctx2', cloud: 'NHN Cloud' }];
     this.services = Object.fromEntries(SERVICES.map(id => [id, { host: `${id}-service`, configured: unknownConfigured(), copies_differ: false, other_cluster: null, canary: [], interventions: [], stat: emptyStat() }]));
     this.load = { running: false, rate: 12, target: 'all', canary: false, sent: 0, in_flight: 0, error: null };
@@ -210,6 +211,7 @@ export class Store {
       case 'mesh': this.mesh = data; return new Set(['mesh']);
       case 'load': this.load = { ...this.load, ...data }; return new Set(['load']);
       case 'store': this.store = data; return new Set(['store']);
+      case 'link': this.link = data; return new Set(['link']);
       default: return new Set();
     }
   }
@@ -225,6 +227,7 @@ export class Store {
     if (data.load) this.load = { ...this.load, ...data.load };
     for (const cluster of CLUSTERS) this.pods[cluster] = data.pods?.[cluster] ?? null;
     this.mesh = data.mesh ?? null;
+    this.link = data.link ?? null;
     if (data.totals) this.totals = data.totals;
     for (const service of SERVICES) {
       const given = data.services?.[service];
@@ -307,7 +310,7 @@ export class Sequencer {
 
 // ---------------------------------------------------------------- one stream per browser
 
-export const STREAM_EVENTS = ['hello', 'req', 'why', 'stat', 'cfg', 'pods', 'mesh', 'load', 'store', 'bye'];
+export const STREAM_EVENTS = ['hello', 'req', 'why', 'stat', 'cfg', 'pods', 'mesh', 'load', 'store', 'link', 'bye'];
 
 /**
  * One event stream for all tabs of a browser. The tab that leads holds it and passes each event on over a BroadcastChannel; another tab that hears of a
@@ -597,4 +600,11 @@ export function gridMove(key, row, column, rows, columns) {
     case 'PageDown': return [rows - 1, column];
     default: return null;
   }
+}
+
+/** What the link between the clusters is to a reader: `none` (there is no such link), `plain`, `slow`, `stalled`, `cut`, `unknown`. */
+export function linkKind(link) {
+  if (!link) return 'none';
+  if (link.state !== 'up') return link.state;
+  return link.latency_ms > 0 || link.jitter_ms > 0 ? 'slow' : 'plain';
 }

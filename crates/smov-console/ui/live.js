@@ -1,6 +1,6 @@
 // The Live view's moving parts: lamp boards, split and verdict, interventions, ticker, topology. Draws what changed, from the store, into nodes that stay.
 
-import { CLUSTERS, LAMPS, SERVICES, TICKER_ROWS, clock, duration, excludedOf, lampColumns, lampOf, percent, podTail, readiness } from './core.js';
+import { CLUSTERS, LAMPS, SERVICES, TICKER_ROWS, clock, duration, excludedOf, lampColumns, lampOf, linkKind, percent, podTail, readiness } from './core.js';
 import { either, find, glyph, h, icon, mark, number, picture, put, s, t, tone, translate } from './dom.js';
 
 /** Below this many requests nothing is compared. */
@@ -251,6 +251,8 @@ export function drawInterventions(store, reset) {
       chips.push({ kind: 'warn', name: 'warn', text: t('iv.copies.chip', { service: t(`svc.${service}`), here: pair(configured.state === 'ok' ? configured : null), there: pair(other) }), title: t('iv.copies') });
     }
   }
+  const link = linkKind(store.link);
+  if (link !== 'none' && link !== 'plain') chips.push({ kind: link === 'slow' ? 'warn' : 'err', name: link === 'slow' ? 'clock' : link === 'unknown' ? 'warn' : 'stop', text: t(`link.now.${link}`, { ms: store.link.latency_ms, jitter: store.link.jitter_ms }), title: t('link.title') });
   const key = JSON.stringify([chips, document.documentElement.lang]);
   if (strip.dataset.shown === key) return;
   strip.dataset.shown = key;

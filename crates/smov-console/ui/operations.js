@@ -1,17 +1,19 @@
 // The state of both clusters, and one request in detail.
 
-import { CLUSTERS, age, clock, deploymentLight, duration, lampOf, podsKnown } from './core.js';
-import { either, find, flagSentence, glyph, h, icon, put, reasonOf, root, t } from './dom.js';
+import { CLUSTERS, age, clock, deploymentLight, duration, lampOf, linkKind, podsKnown } from './core.js';
+import { call, either, find, flagSentence, glyph, h, icon, mark, picture, put, reasonOf, root, t, toast, tone } from './dom.js';
 
 const LIGHT_ICON = { ok: 'check', warn: 'clock', err: 'x', unknown: 'clock', idle: 'pause' };
 
 /** Connects both parts; called once, when one of them is needed. */
 export function mount({ store, connected }) {
   const clusters = new Clusters(store, connected);
+  const link = new Link(store);
   return {
-    draw: () => clusters.draw(),
+    draw: () => { clusters.draw(); link.draw(); },
+    drawLink: () => link.draw(),
     tick: () => clusters.tick(),
-    words: () => clusters.draw(),
+    words: () => { clusters.draw(); link.draw(); },
     openRequest: row => showRequest(store, row),
   };
 }
@@ -88,6 +90,37 @@ class Clusters {
     details.open = this.#open.has(cluster);
     details.addEventListener('toggle', () => { if (details.open) this.#open.add(cluster); else this.#open.delete(cluster); });
     return details;
+  }
+}
+
+// ---------------------------------------------------------------- the link between them
+
+/** What each button asks for. */
+const LINKS = { plain: { state: 'up', latency_ms: 0, jitter_ms: 0 }, slow: { state: 'up', latency_ms: 8, jitter_ms: 2 }, stalled: { state: 'stalled' }, cut: { state: 'cut' } };
+const LINK_LIGHTS = { plain: ['ok', 'check'], slow: ['warn', 'clock'], stalled: ['err', 'pause'], cut: ['err', 'stop'], unknown: ['', 'warn'] };
+
+/** Shows what holds, never what was asked for; hidden where the clusters have no link of smov's. */
+class Link {
+  constructor(store) {
+    Object.assign(this, { store, host: find('link'), buttons: [...find('link').querySelectorAll('[data-link]')] });
+    for (const button of this.buttons) button.addEventListener('click', () => this.#ask(LINKS[button.dataset.link]));
+  }
+
+  async #ask(change) {
+    for (const button of this.buttons) button.disabled = true;
+    try { await call('/api/v1/link', change); } catch (error) { toast(t('link.failed', { reason: error.message }), true); } finally { for (const button of this.buttons) button.disabled = false; }
+  }
+
+  draw() {
+    const { link } = this.store, kind = linkKind(link);
+    this.host.hidden = kind === 'none';
+    if (kind === 'none') return;
+    const [light, picturename] = LINK_LIGHTS[kind], chip = find('link-now');
+    tone(chip, `chip ${light}`.trim());
+    picture(chip.querySelector('svg'), picturename);
+    put(chip.lastElementChild, t(`link.now.${kind}`, { ms: link.latency_ms, jitter: link.jitter_ms }));
+    mark(chip, 'title', link.error ?? '');
+    for (const button of this.buttons) mark(button, 'aria-pressed', String(button.dataset.link === kind));
   }
 }
 

@@ -7,7 +7,7 @@ use crate::live::archive::Archive;
 use crate::live::sampler::Sampler;
 use crate::live::tally::Tally;
 use crate::service::ServiceId;
-use crate::view::cluster::{MeshView, PodsView, Sight, StoreView};
+use crate::view::cluster::{LinkView, MeshView, PodsView, Sight, StoreView};
 use crate::view::request::RequestRow;
 use crate::view::split::Totals;
 use crate::view::state::{LoadView, PerService, StatView};
@@ -29,6 +29,7 @@ pub(crate) struct Board {
     pods: BTreeMap<String, SeenPods>,
     pub(crate) mesh: MeshView,
     pub(crate) store: StoreView,
+    pub(crate) link: Option<LinkView>,
     pub(crate) load: LoadView,
     /// Figures of the console that this one follows; they stand in for our own.
     pub(crate) followed: Option<StatView>,
@@ -48,6 +49,7 @@ impl Board {
             pods: clusters.map(|cluster| (cluster, unseen())).collect(),
             mesh: MeshView::default(),
             store: StoreView::unknown(),
+            link: None,
             load: LoadView::default(),
             followed: None,
             stale_after,

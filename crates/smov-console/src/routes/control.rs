@@ -1,4 +1,4 @@
-//! ▶, bursts, reset, and one request's story.
+//! ▶, bursts, the link, reset, and one request's story.
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
@@ -6,9 +6,10 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use crate::ports::{Burst, LoadChange};
+use crate::ports::{Burst, LinkChange, LoadChange};
 use crate::problem::Problem;
 use crate::routes::Console;
+use crate::view::cluster::LinkView;
 use crate::view::state::LoadView;
 
 type Body<T> = Result<Json<T>, JsonRejection>;
@@ -25,6 +26,11 @@ pub(super) async fn load(State(console): State<Console>, change: Body<LoadChange
 /// `POST /api/v1/load/burst`.
 pub(super) async fn burst(State(console): State<Console>, burst: Body<Burst>) -> Result<Json<LoadView>, Problem> {
     console.traffic.burst(body(burst)?).await.map(Json)
+}
+
+/// `POST /api/v1/link`.
+pub(super) async fn link(State(console): State<Console>, change: Body<LinkChange>) -> Result<Json<LinkView>, Problem> {
+    console.link.change(body(change)?).await.map(Json)
 }
 
 /// `POST /api/v1/reset`.

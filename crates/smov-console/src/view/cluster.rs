@@ -151,6 +151,34 @@ pub struct GatewayView {
     pub since: u64,
 }
 
+/// What the link between the clusters carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LinkState {
+    /// Everything.
+    Up,
+    /// Nothing, and connections stay open.
+    Stalled,
+    /// Nothing, and connections are refused.
+    Cut,
+    /// Not known: what should hold was refused.
+    Unknown,
+}
+
+/// The link between the clusters as it is now, not as somebody wants it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LinkView {
+    /// What it carries.
+    pub state: LinkState,
+    /// What a round trip takes longer, in milliseconds.
+    pub latency_ms: f64,
+    /// How far a round trip may be off, in milliseconds.
+    pub jitter_ms: f64,
+    /// Why the state is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
 /// What kind of store the theatre has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::service::ServiceId;
-use crate::view::cluster::{CloudView, MeshView, PodsView, StoreView};
+use crate::view::cluster::{CloudView, LinkView, MeshView, PodsView, StoreView};
 use crate::view::request::RequestRow;
 use crate::view::split::{ServiceConfig, Stat, Totals};
 
@@ -152,6 +152,9 @@ pub struct StateView {
     pub pods: BTreeMap<String, PodsView>,
     /// The mesh.
     pub mesh: MeshView,
+    /// The link between the clusters; `None` = there is none of smov's, as on real clusters.
+    #[serde(default)]
+    pub link: Option<LinkView>,
     /// The last 100 rows, oldest first, and of each service at least its last 16.
     pub recent: Vec<RequestRow>,
     /// All services together.

@@ -8,8 +8,9 @@ use futures_util::future::BoxFuture;
 use http::StatusCode;
 use serde_json::{Value, json};
 use smov_console::live::{Reader, Subscription};
-use smov_console::ports::{Baseline, Changed, Ingress, Records, TrafficRequest};
+use smov_console::ports::{Baseline, Changed, Ingress, LinkChange, LinkSwitch, Records, TrafficRequest};
 use smov_console::problem::Problem;
+use smov_console::view::cluster::{LinkState, LinkView};
 use smov_console::view::split::{Configured, ServiceConfig, Shares};
 use smov_console::view::state::Door;
 use smov_console::{Clock, Live, LiveConfig, Relayed, ServiceId};
@@ -191,5 +192,21 @@ impl Records for FakeRecords {
             _ => Ok(Vec::new()),
         };
         std::future::ready(answer).boxed()
+    }
+}
+
+/// A link that is at once as it is told.
+pub(crate) struct FakeLink(pub(crate) Live);
+
+impl LinkSwitch for FakeLink {
+    fn change(&self, change: LinkChange) -> BoxFuture<'static, Result<LinkView, Problem>> {
+        let view = LinkView {
+            state: change.state.unwrap_or(LinkState::Up),
+            latency_ms: change.latency_ms.unwrap_or(0.0),
+            jitter_ms: change.jitter_ms.unwrap_or(0.0),
+            error: None,
+        };
+        self.0.set_link(Some(view.clone()));
+        std::future::ready(Ok(view)).boxed()
     }
 }

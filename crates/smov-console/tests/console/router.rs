@@ -17,7 +17,7 @@ use smov_console::view::split::{Configured, Reason, ServiceConfig};
 use smov_console::{Console, Live, ServiceId, router};
 use tower::ServiceExt;
 
-use crate::fakes::{BEGIN, FakeBaseline, FakeIngress, FakeRecords, events, hub, relayed, running, split};
+use crate::fakes::{BEGIN, FakeBaseline, FakeIngress, FakeLink, FakeRecords, events, hub, relayed, running, split};
 
 fn console(live: &Live, baseline: Result<Vec<Changed>, Problem>, assets: Assets) -> Router {
     let runner = LoadRunner::new(live.clone(), Arc::new(FakeIngress::new()), Arc::new(SeededIds::new(1)), LoadLimits::default());
@@ -25,6 +25,7 @@ fn console(live: &Live, baseline: Result<Vec<Changed>, Problem>, assets: Assets)
         live: live.clone(),
         traffic: Arc::new(runner),
         baseline: Arc::new(FakeBaseline(baseline)),
+        link: Arc::new(FakeLink(live.clone())),
         records: Arc::new(FakeRecords),
         allowed_hosts: AllowedHosts::loopback_and([]),
         assets,
@@ -331,4 +332,20 @@ async fn events_are_a_stream_that_begins_with_the_state_and_resumes() {
         }
         assert!(!seen.contains(&"hello".to_owned()), "{seen:?}");
     }
+}
+
+#[tokio::test]
+async fn the_link_is_shown_and_changed_where_there_is_one() {
+    let live = hub("e");
+    let app = plain(&live);
+    assert_eq!(json_of(get(&app, "/api/v1/state").await).await["link"], Value::Null);
+    let answer = post(&app, "/api/v1/link", r#"{"state":"cut"}"#).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    let shown = json_of(get(&app, "/api/v1/state").await).await;
+    assert_eq!(shown["link"]["state"], "cut");
+    let wrong = post(&app, "/api/v1/link", r#"{"colour":"red"}"#).await;
+    assert_eq!(wrong.status(), StatusCode::BAD_REQUEST);
+    let foreign =
+        call(&app, Method::POST, "/api/v1/link", &[("content-type", "application/json"), ("origin", "http://evil.example")], "{}").await;
+    assert_eq!(foreign.status(), StatusCode::FORBIDDEN);
 }

@@ -12,6 +12,8 @@ pub enum SourceKind {
     RemoteSecret,
     /// Deployments: for the console, which shows how many pods are wanted. A control plane does not need them.
     Deployment,
+    /// The ConfigMap that says what the link between local clusters is like: for the console.
+    Link,
 }
 
 impl SourceKind {
@@ -31,6 +33,7 @@ impl SourceKind {
             Self::Mesh(kind) => kind.as_str(),
             Self::RemoteSecret => "Secret",
             Self::Deployment => "Deployment",
+            Self::Link => "ConfigMap",
         }
     }
 
@@ -43,6 +46,7 @@ impl SourceKind {
                 format!("/{door}/{}/{namespace}{}", kind.api_version(), kind.plural())
             }
             Self::RemoteSecret => format!("/api/v1/namespaces/{root_namespace}/secrets"),
+            Self::Link => format!("/api/v1/namespaces/{root_namespace}/configmaps"),
             Self::Deployment => "/apis/apps/v1/deployments".to_owned(),
         }
     }
@@ -52,6 +56,7 @@ impl SourceKind {
         match self {
             Self::Mesh(_) | Self::Deployment => None,
             Self::RemoteSecret => Some("istio/multiCluster=true"),
+            Self::Link => Some("smov.dev/link"),
         }
     }
 }

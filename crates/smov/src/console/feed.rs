@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::pods_view::PodsState;
 use crate::kube_api;
+use crate::mesh::link;
 
 /// One API server that the console reads.
 #[derive(Clone)]
@@ -80,8 +81,9 @@ pub(crate) async fn run(live: Live, watched: Vec<Watched>, shutdown: Cancellatio
     // MeshConfig steers the proxies, not what the page shows, and the console need not be allowed to read it.
     let shown = || WatchedKind::ALL.into_iter().filter(|kind| !kind.is_of_root_namespace());
     let kinds = move || shown().map(SourceKind::Mesh).chain([SourceKind::Deployment]);
+    let link = |cluster: &Watched| (cluster.name.as_str() == link::CLUSTER).then_some(SourceKind::Link);
     for cluster in &watched {
-        for kind in kinds() {
+        for kind in kinds().chain(link(cluster)) {
             let id = SourceId { cluster: cluster.name.clone(), kind };
             tasks.spawn(source::run(id, root.clone(), cluster.server.clone(), sender.clone(), shutdown.clone()));
         }
@@ -158,6 +160,9 @@ impl Feed {
 
     fn take(&mut self, event: SourceEvent) {
         let SourceEvent { source, news } = event;
+        if source.kind == SourceKind::Link {
+            return self.take_link(&news);
+        }
         let word = source.kind.as_str();
         let mesh = if let SourceKind::Mesh(kind) = source.kind { Some(kind) } else { None };
         if let News::Listed(_) = news {
@@ -196,6 +201,21 @@ impl Feed {
                 state.pods.seen(self.live.now(), failed);
                 state.changed = true;
             }
+        }
+    }
+
+    /// Without an object there is no link of ours; a server that cannot be read leaves what was known.
+    fn take_link(&mut self, news: &News) {
+        let of = |object: &serde_json::Value| (object["metadata"]["name"] == link::NAME).then(|| super::link::view_of(object));
+        match news {
+            News::Listed(objects) => self.live.set_link(objects.iter().find_map(of)),
+            News::Applied(object) => {
+                if let Some(view) = of(object) {
+                    self.live.set_link(Some(view));
+                }
+            }
+            News::Deleted(_) => self.live.set_link(None),
+            News::Alive | News::Failed(_) => {}
         }
     }
 

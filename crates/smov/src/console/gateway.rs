@@ -30,7 +30,7 @@ pub(crate) async fn run() -> Outcome {
     let place = place(variable)?;
     let live = place.live(Door::Gateway);
     let watched = watched(variable).await;
-    let clusters = watched.iter().map(Watched::cluster).collect();
+    let clusters: Vec<_> = watched.iter().map(Watched::cluster).collect();
 
     let ingress: Arc<dyn Ingress> = match variable("SMOV_INGRESS") {
         Some(base) => Arc::new(IngressClient::new(base)),
@@ -45,6 +45,7 @@ pub(crate) async fn run() -> Outcome {
     let console = Console {
         live: live.clone(),
         traffic: Arc::new(runner.clone()),
+        link: Arc::new(super::link::MeshLink { clusters: clusters.clone() }),
         baseline: Arc::new(BaselineReset { folder: place.baseline.clone(), clusters }),
         records: Arc::new(MeshRecords { istiods: place.istiods.clone() }),
         allowed_hosts: hosts.clone(),

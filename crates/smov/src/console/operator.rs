@@ -60,12 +60,13 @@ pub(crate) async fn run(door: Door, shutdown: CancellationToken) {
         tracing::error!(error, "the operator door cannot read its own kubeconfig");
         Vec::new()
     });
-    let clusters = watched.iter().map(Watched::cluster).collect();
+    let clusters: Vec<_> = watched.iter().map(Watched::cluster).collect();
     let app = GatewayApp { registry, cluster, runtime: runtime.into() };
     let hosts = AllowedHosts::loopback_and([]);
     let console = Console {
         live: live.clone(),
         traffic: Arc::new(app.clone()),
+        link: Arc::new(super::link::MeshLink { clusters: clusters.clone() }),
         baseline: Arc::new(BaselineReset { folder: place.baseline.clone(), clusters }),
         records: Arc::new(MeshRecords { istiods: place.istiods.clone() }),
         allowed_hosts: hosts.clone(),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::link::{self, ChangeError};
 use crate::failure::{Exit, Failure};
 use crate::kube_api::{CallError, Cluster, Write, kind_named};
 use crate::kustomize::{self, BuildError, BuiltIn, Disk, Files};
@@ -146,6 +147,10 @@ const RULE_KINDS: [&str; 9] = [
 /// Puts rules (and the number of replicas) of all clusters back; gives what had to change.
 pub(crate) async fn reset(baseline: &Baseline, clusters: &[Cluster]) -> Result<Vec<Change>, CallError> {
     let mut changes = Vec::new();
+    // The link first: the other cluster is reached through it.
+    for cluster in clusters.iter().filter(|cluster| cluster.name == link::CLUSTER) {
+        reset_link(cluster, &mut changes).await?;
+    }
     for cluster in clusters {
         let wanted = baseline.of(&cluster.name);
         for word in RULE_KINDS {
@@ -178,6 +183,29 @@ pub(crate) async fn reset(baseline: &Baseline, clusters: &[Cluster]) -> Result<V
         reset_replicas(cluster, wanted, &mut changes).await?;
     }
     Ok(changes)
+}
+
+/// A plain link again, where there is one.
+async fn reset_link(cluster: &Cluster, changes: &mut Vec<Change>) -> Result<(), CallError> {
+    match link::in_force(cluster).await {
+        Ok(now) if link::described(&now) != Some(smov_link::Settings::default()) => {
+            match link::change(cluster, link::Change::RESTORE).await {
+                Ok(_) => changes.push(Change {
+                    cluster: cluster.name.clone(),
+                    kind: "ConfigMap".to_owned(),
+                    namespace: link::NAMESPACE.to_owned(),
+                    name: link::NAME.to_owned(),
+                    what: "configured",
+                }),
+                Err(ChangeError::Call(error)) => return Err(error),
+                Err(error) => tracing::warn!(%error, "the link was not restored"),
+            }
+        }
+        Err(ChangeError::Call(error @ CallError::Unreachable { .. })) => return Err(error),
+        // None there, not for this client to read, or plain already.
+        Ok(_) | Err(_) => {}
+    }
+    Ok(())
 }
 
 async fn reset_replicas(cluster: &Cluster, wanted: &[Value], changes: &mut Vec<Change>) -> Result<(), CallError> {

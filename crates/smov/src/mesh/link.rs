@@ -119,8 +119,16 @@ pub(crate) async fn in_force(cluster: &Cluster) -> Result<String, ChangeError> {
     Ok(told(&object))
 }
 
-fn told(object: &Value) -> String {
+pub(crate) fn told(object: &Value) -> String {
     object["metadata"]["annotations"][IN_FORCE].as_str().unwrap_or("unknown").to_owned()
+}
+
+/// Reads a line of [`describe`]'s.
+pub(crate) fn described(line: &str) -> Option<Settings> {
+    let mut words = line.split(' ');
+    let state = words.next()?.parse().ok()?;
+    let mut time = |key: &str| duration(words.next()?.strip_prefix(key)?).ok();
+    Some(Settings { state, latency: time("latency=")?, jitter: time("jitter=")? })
 }
 
 /// Changes the link and waits until the change holds.
@@ -161,6 +169,8 @@ mod tests {
         let object = json!({ "data": { "state": "stalled", "latency": "8ms", "jitter": "1.5ms" } });
         let settings = settings_of(&object).unwrap();
         assert_eq!(describe(&settings), "stalled latency=8ms jitter=1.5ms");
+        assert_eq!(described("stalled latency=8ms jitter=1.5ms"), Some(settings));
+        assert_eq!(described("refused: data.state"), None);
     }
 
     #[test]
