@@ -1,6 +1,6 @@
 //! The HTTP face of a registry: what kubectl and kube-rs talk to.
 //!
-//! One handler takes every request: who asks (`reviews`), what is asked (`route`), which form is
+//! One handler takes every request: who asks, may he (`rbac`), what is asked (`route`), which form is
 //! wanted (`negotiate`), then the verb (`objects`, `stream`, `patch`, …).
 
 use std::sync::{Arc, OnceLock};
@@ -16,12 +16,14 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     error::ApiError,
     identity::{Authority, User},
+    rbac::{self, Attributes},
     registry::Registry,
 };
 
 mod apply;
 mod body;
 mod discovery;
+mod impersonate;
 mod logs;
 mod negotiate;
 mod objects;
@@ -94,20 +96,14 @@ async fn answer(State(api): State<Api>, request: Request) -> Response {
 
 async fn handle(api: &Api, request: Request) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    let route = Route::parse(parts.uri.path());
-    // Health and version are for everybody, as in Kubernetes.
-    match &route {
-        Some(Route::Health) => return Ok(negotiate::text("ok")),
-        Some(Route::Version) => return discovery::version(),
-        _ => {}
-    }
-    let call = Call {
-        user: authenticate(api, &parts.headers)?,
-        query: Query::parse(parts.uri.query().unwrap_or_default()),
-        method: parts.method,
-        headers: parts.headers,
-    };
-    let route = route.ok_or_else(ApiError::no_such_path)?;
+    let query = Query::parse(parts.uri.query().unwrap_or_default());
+    let user = authenticate(api, &parts.headers)?;
+    let user = impersonate::user(api.registry(), user, &parts.headers)?;
+    let selected = query.selected_name();
+    let asked = Attributes::of(parts.method.as_str(), parts.uri.path(), query.flag("watch"), selected.as_deref());
+    rbac::require(api.registry(), &user, &asked)?;
+    let call = Call { method: parts.method, headers: parts.headers, query, user };
+    let route = Route::parse(parts.uri.path()).ok_or_else(ApiError::no_such_path)?;
     if route.is_document() && call.method != Method::GET {
         return Err(ApiError::method_not_allowed());
     }
@@ -120,15 +116,17 @@ async fn handle(api: &Api, request: Request) -> Result<Response, ApiError> {
         Route::Resources { group, version } => discovery::resources(&group, &version),
         Route::OpenApiIndex => openapi::index(),
         Route::OpenApi { group, version } => openapi::document(&group, &version),
-        Route::Review(review) => reviews::review(api, &call, review, body).await,
+        Route::Review(review) => reviews::review(api, &call, &review, body).await,
         Route::Resource(target) => objects::handle(api, call, target, body).await,
     }
 }
 
+/// Whose token is it? Nobody's is refused; without one the caller is anonymous.
 fn authenticate(api: &Api, headers: &HeaderMap) -> Result<User, ApiError> {
-    headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
+    let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(User::anonymous()) };
+    value
+        .to_str()
+        .ok()
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .and_then(|(_, token)| api.inner.authority.authenticate(token.trim()))

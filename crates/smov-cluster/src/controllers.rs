@@ -30,6 +30,7 @@ pub async fn run(registry: Registry, shutdown: CancellationToken) {
     tasks.spawn(replica_set::run(registry.clone(), shutdown.clone()));
     tasks.spawn(endpoints::run(registry.clone(), shutdown.clone()));
     tasks.spawn(garbage::run(registry.clone(), shutdown.clone()));
+    tasks.spawn(crate::rbac::aggregate_roles(registry.clone(), shutdown.clone()));
     tasks.spawn(namespaces::run(registry, shutdown));
     while tasks.join_next().await.is_some() {}
 }

@@ -65,17 +65,19 @@ impl Cause {
     }
 }
 
+/// `Status.details`: what is empty is absent.
+fn details(name: &str, group: &str, resource: &str) -> Value {
+    let fields = [("name", name), ("group", group), ("kind", resource)];
+    fields.into_iter().filter(|(_, text)| !text.is_empty()).map(|(field, text)| (field.to_owned(), json!(text))).collect()
+}
+
 impl ApiError {
     fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
         Self { code, reason, message: message.into(), details: None }
     }
 
     fn about(mut self, kind: &Kind, name: &str) -> Self {
-        let mut details = json!({ "name": name, "kind": kind.plural });
-        if !kind.group.is_empty() {
-            details["group"] = json!(kind.group);
-        }
-        self.details = Some(details);
+        self.details = Some(details(name, kind.group, kind.plural));
         self
     }
 
@@ -138,7 +140,20 @@ impl ApiError {
 
     /// 403: known, but not allowed; or refused by admission.
     pub fn forbidden(kind: &Kind, name: &str, why: &str) -> Self {
-        Self::new(403, "Forbidden", format!("{} {name:?} is forbidden: {why}", kind.resource())).about(kind, name)
+        Self::refused(kind.group, kind.plural, name, why)
+    }
+
+    /// The same about what need not exist here; without a resource it is about a path.
+    pub(crate) fn refused(group: &str, resource: &str, name: &str, why: &str) -> Self {
+        let dot = if group.is_empty() { "" } else { "." };
+        let message = match (resource, name) {
+            ("", _) => format!("forbidden: {why}"),
+            (resource, "") => format!("{resource}{dot}{group} is forbidden: {why}"),
+            (resource, name) => format!("{resource}{dot}{group} {name:?} is forbidden: {why}"),
+        };
+        let mut error = Self::new(403, "Forbidden", message);
+        error.details = Some(details(name, group, resource));
+        error
     }
 
     /// A webhook said no: 400 with Kubernetes' sentence.

@@ -42,9 +42,19 @@ pub struct User {
 }
 
 impl User {
+    /// Somebody who shows no token.
+    pub fn anonymous() -> Self {
+        Self {
+            name: "system:anonymous".to_owned(),
+            uid: String::new(),
+            groups: vec!["system:unauthenticated".to_owned()],
+            extra: BTreeMap::new(),
+        }
+    }
+
     /// May this user do everything?
     pub fn is_admin(&self) -> bool {
-        self.groups.iter().any(|group| group == "system:masters")
+        self.groups.iter().any(|group| group == crate::rbac::MASTERS)
     }
 }
 

@@ -19,5 +19,6 @@ pub mod identity;
 pub mod kinds;
 pub mod kubelet;
 pub mod network;
+pub(crate) mod rbac;
 pub mod registry;
 pub mod scheduler;

@@ -138,6 +138,8 @@ impl Registry {
         registry.index_events();
         registry.forget_applied(path)?;
         registry.ensure_namespaces(path)?;
+        crate::rbac::ensure_defaults(&registry)
+            .map_err(|error| OpenError::File { path: path.to_owned(), source: std::io::Error::other(error.message) })?;
         Ok(registry)
     }
 

@@ -15,9 +15,10 @@ use crate::{
 const VERBS: [&str; 8] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 
 /// Groups of questions that are answered and not stored: group, plural, kind.
-const REVIEWS: [(&str, &str, &str); 5] = [
+const REVIEWS: [(&str, &str, &str); 6] = [
     ("authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview"),
     ("authentication.k8s.io", "tokenreviews", "TokenReview"),
+    ("authorization.k8s.io", "localsubjectaccessreviews", "LocalSubjectAccessReview"),
     ("authorization.k8s.io", "selfsubjectaccessreviews", "SelfSubjectAccessReview"),
     ("authorization.k8s.io", "selfsubjectrulesreviews", "SelfSubjectRulesReview"),
     ("authorization.k8s.io", "subjectaccessreviews", "SubjectAccessReview"),
@@ -132,7 +133,7 @@ pub(super) fn resources(group: &str, version: &str) -> Result<Response, ApiError
     for (review_group, plural, kind) in REVIEWS {
         if review_group == group && version == "v1" {
             resources.push(json!({
-                "name": plural, "singularName": "", "namespaced": false, "kind": kind, "verbs": ["create"],
+                "name": plural, "singularName": kind.to_lowercase(), "namespaced": plural.starts_with("local"), "kind": kind, "verbs": ["create"],
             }));
         }
     }
@@ -233,7 +234,7 @@ fn aggregated_resources(group: &str, version: &str) -> Vec<Value> {
         json!({
             "resource": plural,
             "responseKind": { "group": group, "version": "v1", "kind": kind },
-            "scope": "Cluster",
+            "scope": if plural.starts_with("local") { "Namespaced" } else { "Cluster" },
             "singularResource": kind.to_lowercase(),
             "verbs": ["create"],
         })

@@ -24,6 +24,7 @@ use super::{
 use crate::{
     error::ApiError,
     kinds::Kind,
+    rbac,
     registry::{DeleteOptions, Object, Propagation, WriteOptions},
 };
 
@@ -49,11 +50,31 @@ pub(super) async fn handle(api: &Api, call: Call, target: Target, body: Body) ->
         (Method::GET, false) => list(api, &call, &target),
         (Method::POST, false) => create(api, &call, &target, body).await,
         (Method::PUT, true) => update(api, &call, &target, body).await,
-        (Method::PATCH, true) => patch::handle(api, &call, &target, body).await,
+        (Method::PATCH, true) => {
+            may_create_by_apply(api, &call, &target)?;
+            patch::handle(api, &call, &target, body).await
+        }
         (Method::DELETE, true) if target.subresource.is_none() => delete(api, &call, &target, body).await,
         (Method::DELETE, false) => delete_collection(api, &call, &target, body).await,
         _ => Err(ApiError::method_not_allowed()),
     }
+}
+
+/// Server-side apply of what is not there yet is a creation, and must be allowed as one.
+fn may_create_by_apply(api: &Api, call: &Call, target: &Target) -> Result<(), ApiError> {
+    let (namespace, name) = target.key();
+    if !body::media_type(&call.headers).starts_with("application/apply-patch") || api.registry().find(target.kind, namespace, name).is_some() {
+        return Ok(());
+    }
+    let asked = rbac::Attributes::Resource {
+        verb: "create".to_owned(),
+        group: target.kind.group.to_owned(),
+        resource: target.kind.plural.to_owned(),
+        subresource: target.subresource.clone().unwrap_or_default(),
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+    };
+    rbac::require(api.registry(), &call.user, &asked)
 }
 
 impl Target {
@@ -212,6 +233,7 @@ impl Call {
     pub(super) fn write_options(&self) -> Result<WriteOptions, ApiError> {
         Ok(WriteOptions {
             user: self.user.name.clone(),
+            identity: Some(Arc::new(self.user.clone())),
             dry_run: self.query.dry_run()?,
             field_validation: self.query.field_validation()?,
             field_manager: self.query.text("fieldManager").unwrap_or("unknown").to_owned(),

@@ -49,6 +49,12 @@ impl Query {
         Ok(selector)
     }
 
+    /// The name, where a field selector asks for one object only.
+    pub(super) fn selected_name(&self) -> Option<String> {
+        let fields = FieldSelector::parse(self.text("fieldSelector")?).ok()?;
+        fields.name().map(str::to_owned)
+    }
+
     pub(super) fn dry_run(&self) -> Result<bool, ApiError> {
         match self.text("dryRun") {
             None => Ok(false),

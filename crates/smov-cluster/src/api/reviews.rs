@@ -11,9 +11,14 @@ use super::{
     Api, Call, body, negotiate,
     route::{Review, Target},
 };
-use crate::{error::ApiError, identity::User, registry::FieldValidation};
+use crate::{
+    error::ApiError,
+    identity::User,
+    rbac::{self, Attributes, Rule},
+    registry::FieldValidation,
+};
 
-pub(super) async fn review(api: &Api, call: &Call, review: Review, body: Body) -> Result<Response, ApiError> {
+pub(super) async fn review(api: &Api, call: &Call, review: &Review, body: Body) -> Result<Response, ApiError> {
     if call.method != Method::POST {
         return Err(ApiError::method_not_allowed());
     }
@@ -32,15 +37,68 @@ pub(super) async fn review(api: &Api, call: &Call, review: Review, body: Body) -
             }
         }
         Review::SelfSubject => json!({ "userInfo": user_info(&call.user) }),
-        // Every known user may do everything so far: rules are stored but not enforced yet.
-        Review::SelfSubjectAccess | Review::SubjectAccess => json!({ "allowed": true }),
-        Review::SelfSubjectRules => json!({
-            "resourceRules": [{ "verbs": ["*"], "apiGroups": ["*"], "resources": ["*"] }],
-            "nonResourceRules": [{ "verbs": ["*"], "nonResourceURLs": ["*"] }],
-            "incomplete": false,
-        }),
+        Review::SelfSubjectAccess => verdict(api, &call.user, &question["spec"])?,
+        Review::SubjectAccess => verdict(api, &subject(&question["spec"])?, &question["spec"])?,
+        Review::LocalSubjectAccess(namespace) => {
+            if question["spec"]["resourceAttributes"]["namespace"].as_str() != Some(namespace) {
+                return Err(ApiError::bad_request("spec.resourceAttributes.namespace must match the namespace of the request"));
+            }
+            verdict(api, &subject(&question["spec"])?, &question["spec"])?
+        }
+        Review::SelfSubjectRules => rules(api, &call.user, question["spec"]["namespace"].as_str().unwrap_or_default())?,
     };
     negotiate::json(StatusCode::CREATED, &question)
+}
+
+/// The one that a `SubjectAccessReview` is about.
+fn subject(spec: &Value) -> Result<User, ApiError> {
+    let list = |value: &Value| value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>();
+    let user = User {
+        name: spec["user"].as_str().unwrap_or_default().to_owned(),
+        uid: spec["uid"].as_str().unwrap_or_default().to_owned(),
+        groups: list(&spec["groups"]),
+        extra: spec["extra"].as_object().into_iter().flatten().map(|(key, values)| (key.clone(), list(values))).collect(),
+    };
+    if user.name.is_empty() && user.groups.is_empty() {
+        return Err(ApiError::bad_request("spec.user: Required value: at least one of user or group must be specified"));
+    }
+    Ok(user)
+}
+
+fn verdict(api: &Api, user: &User, spec: &Value) -> Result<Value, ApiError> {
+    let (resource, path) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
+    let text = |value: &Value, field: &str| value[field].as_str().unwrap_or_default().to_owned();
+    let asked = match (resource.is_object(), path.is_object()) {
+        (true, false) => Attributes::Resource {
+            verb: text(resource, "verb"),
+            group: text(resource, "group"),
+            resource: text(resource, "resource"),
+            subresource: text(resource, "subresource"),
+            namespace: text(resource, "namespace"),
+            name: text(resource, "name"),
+        },
+        (false, true) => Attributes::Path { verb: text(path, "verb"), path: text(path, "path") },
+        _ => return Err(ApiError::bad_request("exactly one of nonResourceAttributes or resourceAttributes must be specified")),
+    };
+    let verdict = rbac::authorize(api.registry(), user, &asked);
+    let mut status = json!({ "allowed": verdict.allowed });
+    if !verdict.reason.is_empty() {
+        status["reason"] = json!(verdict.reason);
+    }
+    Ok(status)
+}
+
+fn rules(api: &Api, user: &User, namespace: &str) -> Result<Value, ApiError> {
+    if namespace.is_empty() {
+        return Err(ApiError::bad_request("no namespace on request"));
+    }
+    let (rules, broken) = rbac::rules_of(api.registry(), user, namespace);
+    let (paths, resources): (Vec<Rule>, Vec<Rule>) = rules.into_iter().partition(|rule| !rule.urls.is_empty());
+    let mut status = json!({ "resourceRules": resources, "nonResourceRules": paths, "incomplete": !broken.is_empty() });
+    if !broken.is_empty() {
+        status["evaluationError"] = json!(broken);
+    }
+    Ok(status)
 }
 
 fn user_info(user: &User) -> Value {

@@ -31,12 +31,14 @@ pub(super) enum Route {
 }
 
 /// Things that are asked by POST and stored nowhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Review {
     Token,
     SelfSubject,
     SelfSubjectAccess,
     SubjectAccess,
+    /// The same within the namespace of the path.
+    LocalSubjectAccess(String),
     SelfSubjectRules,
 }
 
@@ -67,6 +69,9 @@ impl Route {
             ["api", version] => Self::Resources { group: String::new(), version: (*version).to_owned() },
             ["apis", group, version] => Self::Resources { group: (*group).to_owned(), version: (*version).to_owned() },
             ["apis", group, "v1", resource] if review(group, resource).is_some() => Self::Review(review(group, resource)?),
+            ["apis", "authorization.k8s.io", "v1", "namespaces", namespace, "localsubjectaccessreviews"] => {
+                Self::Review(Review::LocalSubjectAccess((*namespace).to_owned()))
+            }
             ["api", version, rest @ ..] => Self::Resource(target("", version, rest)?),
             ["apis", group, version, rest @ ..] => Self::Resource(target(group, version, rest)?),
             _ => return None,

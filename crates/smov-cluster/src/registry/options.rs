@@ -1,8 +1,11 @@
 //! How a write is meant, and what came of it.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::Object;
+use crate::identity::User;
 
 /// What to do with fields that a kind does not have (`fieldValidation`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,6 +24,9 @@ pub enum FieldValidation {
 pub struct WriteOptions {
     /// Name of the user, for admission and logs.
     pub user: String,
+    /// The same with groups, so that nobody gives away rights that he does not have; none is the
+    /// cluster itself.
+    pub identity: Option<Arc<User>>,
     /// Go through everything but store nothing.
     pub dry_run: bool,
     /// What to do with unknown fields.
@@ -31,7 +37,13 @@ pub struct WriteOptions {
 
 impl Default for WriteOptions {
     fn default() -> Self {
-        Self { user: "system:smov".to_owned(), dry_run: false, field_validation: FieldValidation::Warn, field_manager: "smov".to_owned() }
+        Self {
+            user: "system:smov".to_owned(),
+            identity: None,
+            dry_run: false,
+            field_validation: FieldValidation::Warn,
+            field_manager: "smov".to_owned(),
+        }
     }
 }
 
