@@ -24,6 +24,7 @@ mod apply;
 mod body;
 mod discovery;
 mod impersonate;
+mod lists;
 mod logs;
 mod negotiate;
 mod objects;
@@ -42,7 +43,6 @@ pub use logs::{LogOptions, LogSource, LogStream};
 pub use patch::strategic_merge;
 pub(crate) use server::Server;
 
-use objects::Chunks;
 use query::Query;
 use route::Route;
 
@@ -53,7 +53,6 @@ struct Inner {
     registry: Registry,
     authority: Arc<Authority>,
     logs: Arc<OnceLock<Arc<dyn LogSource>>>,
-    chunks: Chunks,
     /// Ends watches and followed logs.
     shutdown: CancellationToken,
 }
@@ -66,7 +65,7 @@ pub(crate) struct Api {
 
 impl Api {
     pub(crate) fn new(registry: Registry, authority: Arc<Authority>, logs: Arc<OnceLock<Arc<dyn LogSource>>>) -> Self {
-        Self { inner: Arc::new(Inner { registry, authority, logs, chunks: Chunks::default(), shutdown: CancellationToken::new() }) }
+        Self { inner: Arc::new(Inner { registry, authority, logs, shutdown: CancellationToken::new() }) }
     }
 
     fn registry(&self) -> &Registry {
@@ -101,7 +100,10 @@ async fn handle(api: &Api, request: Request) -> Result<Response, ApiError> {
     let user = impersonate::user(api.registry(), user, &parts.headers)?;
     let selected = query.selected_name();
     let asked = Attributes::of(parts.method.as_str(), parts.uri.path(), query.flag("watch"), selected.as_deref());
-    rbac::require(api.registry(), &user, &asked)?;
+    if let Err(refusal) = rbac::require(api.registry(), &user, &asked) {
+        // Who shows no token is told nothing beyond health and version.
+        return Err(if user.is_anonymous() { ApiError::unauthorized() } else { refusal });
+    }
     let call = Call { method: parts.method, headers: parts.headers, query, user };
     let route = Route::parse(parts.uri.path()).ok_or_else(ApiError::no_such_path)?;
     if route.is_document() && call.method != Method::GET {

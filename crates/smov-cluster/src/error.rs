@@ -166,6 +166,26 @@ impl ApiError {
         Self::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
     }
 
+    /// 422: the options of a request are wrong; `kind` as `ListOptions`.
+    pub(crate) fn invalid_options(kind: &str, cause: &Cause) -> Self {
+        let message = format!("{kind}.meta.k8s.io \"\" is invalid: {}: {}", cause.field, cause.message);
+        let mut error = Self::new(422, "Invalid", message);
+        let causes = [json!({ "reason": cause.reason, "message": cause.message, "field": cause.field })];
+        error.details = Some(json!({ "group": "meta.k8s.io", "kind": kind, "causes": causes }));
+        error
+    }
+
+    /// 504: a version that has not been yet.
+    pub(crate) fn too_new(asked: u64, newest: u64) -> Self {
+        let message = format!("Timeout: Too large resource version: {asked}, current: {newest}");
+        let mut error = Self::new(504, "Timeout", message);
+        error.details = Some(json!({
+            "causes": [{ "reason": "ResourceVersionTooLarge", "message": "Too large resource version" }],
+            "retryAfterSeconds": 1,
+        }));
+        error
+    }
+
     /// 406: nothing that the client accepts can be produced.
     pub fn not_acceptable(accepted: &[&str]) -> Self {
         Self::new(406, "NotAcceptable", format!("only the following media types are accepted: {}", accepted.join(", ")))

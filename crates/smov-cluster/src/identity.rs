@@ -52,6 +52,11 @@ impl User {
         }
     }
 
+    /// Did he show no token?
+    pub fn is_anonymous(&self) -> bool {
+        self.name == "system:anonymous"
+    }
+
     /// May this user do everything?
     pub fn is_admin(&self) -> bool {
         self.groups.iter().any(|group| group == crate::rbac::MASTERS)

@@ -52,7 +52,9 @@ const HISTORY: usize = 4096;
 #[derive(Clone)]
 struct Entry {
     version: u64,
-    namespace: String,
+    key: Key,
+    /// What was stored before; not what watchers see of a deletion.
+    before: Option<Object>,
     old: Option<Object>,
     new: Option<Object>,
 }
@@ -210,8 +212,41 @@ impl Registry {
     /// list is true at: a watch from there misses nothing.
     pub fn list(&self, kind: &'static Kind, namespace: Option<&str>, selector: &Selector) -> (Vec<Object>, u64) {
         let state = self.state();
-        let objects = matching(&state.stores[kind.index()], kind, namespace, selector);
+        let objects = matching(&state.stores[kind.index()].objects, kind, namespace, selector);
         (objects, state.version)
+    }
+
+    /// The same as it was at `version`: what has happened since is undone from the history.
+    ///
+    /// # Errors
+    /// `Expired` when that is no longer known, `Timeout` when the version is yet to come.
+    pub(crate) fn list_at(
+        &self,
+        kind: &'static Kind,
+        namespace: Option<&str>,
+        selector: &Selector,
+        version: u64,
+    ) -> Result<Vec<Object>, ApiError> {
+        let state = self.state();
+        let store = &state.stores[kind.index()];
+        if version > state.version {
+            return Err(ApiError::too_new(version, state.version));
+        }
+        if version < store.forgotten {
+            return Err(ApiError::gone("The resourceVersion for the provided list is too old."));
+        }
+        let start = store.history.partition_point(|entry| entry.version <= version);
+        if start == store.history.len() {
+            return Ok(matching(&store.objects, kind, namespace, selector));
+        }
+        let mut objects = store.objects.clone();
+        for entry in store.history.range(start..).rev() {
+            match &entry.before {
+                Some(before) => objects.insert(entry.key.clone(), Arc::clone(before)),
+                None => objects.remove(&entry.key),
+            };
+        }
+        Ok(matching(&objects, kind, namespace, selector))
     }
 
     /// Follows the changes after version `since`; without it, the present objects come first,
@@ -262,6 +297,7 @@ impl State {
             Some(object) => store.objects.insert(key.clone(), Arc::clone(object)),
             None => store.objects.remove(key),
         };
+        let before = old.clone();
         // A deletion carries its own version in the object that watchers see.
         let old = match removed {
             Some(mut object) => {
@@ -270,26 +306,25 @@ impl State {
             }
             None => old,
         };
-        store.remember(Entry { version, namespace: key.0.clone(), old: old.clone(), new: new.clone() });
+        store.remember(Entry { version, key: key.clone(), before, old: old.clone(), new: new.clone() });
         let change = Change { kind: kind.kind, namespace: key.0.clone(), name: key.1.clone(), version, object: new.clone() };
         (new.or(old), change)
     }
 }
 
-/// The objects of one store that match, in order.
-fn matching(store: &Store, kind: &Kind, namespace: Option<&str>, selector: &Selector) -> Vec<Object> {
+/// The objects of one kind that match, in order.
+fn matching(objects: &BTreeMap<Key, Object>, kind: &Kind, namespace: Option<&str>, selector: &Selector) -> Vec<Object> {
     let namespace = namespace.filter(|_| kind.namespaced);
     let matches = |object: &&Object| selector.matches(object);
     match namespace {
-        Some(namespace) => store
-            .objects
+        Some(namespace) => objects
             .range((namespace.to_owned(), String::new())..)
             .take_while(|((found, _), _)| found == namespace)
             .map(|(_, object)| object)
             .filter(matches)
             .cloned()
             .collect(),
-        None => store.objects.values().filter(matches).cloned().collect(),
+        None => objects.values().filter(matches).cloned().collect(),
     }
 }
 

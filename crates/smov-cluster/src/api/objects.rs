@@ -1,10 +1,6 @@
 //! The verbs on stored objects: get, list, create, update, delete; the others are handed on.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 
 use axum::{
     body::Body,
@@ -15,23 +11,18 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    Api, Call, body, logs,
+    Api, Call, body, lists, logs,
     negotiate::{self, Form},
     patch, reviews,
     route::Target,
     scale, stream, table,
 };
 use crate::{
-    error::ApiError,
+    error::{ApiError, Cause},
     kinds::Kind,
     rbac,
     registry::{DeleteOptions, Object, Propagation, WriteOptions},
 };
-
-/// How long the rest of a list in chunks is kept.
-const CHUNK_LIFE: Duration = Duration::from_secs(300);
-/// How many unfinished lists are kept; the oldest go first.
-const CHUNK_LISTS: usize = 64;
 
 pub(super) async fn handle(api: &Api, call: Call, target: Target, body: Body) -> Result<Response, ApiError> {
     match target.subresource.as_deref() {
@@ -63,7 +54,9 @@ pub(super) async fn handle(api: &Api, call: Call, target: Target, body: Body) ->
 /// Server-side apply of what is not there yet is a creation, and must be allowed as one.
 fn may_create_by_apply(api: &Api, call: &Call, target: &Target) -> Result<(), ApiError> {
     let (namespace, name) = target.key();
-    if !body::media_type(&call.headers).starts_with("application/apply-patch") || api.registry().find(target.kind, namespace, name).is_some() {
+    if !body::media_type(&call.headers).starts_with("application/apply-patch")
+        || api.registry().find(target.kind, namespace, name).is_some()
+    {
         return Ok(());
     }
     let asked = rbac::Attributes::Resource {
@@ -132,14 +125,7 @@ struct List<'a, T> {
 
 fn list(api: &Api, call: &Call, target: &Target) -> Result<Response, ApiError> {
     let selector = call.query.selector(target.kind)?;
-    let (objects, metadata) = match call.query.text("continue") {
-        Some(token) => api.inner.chunks.next(token, limit(call)?)?,
-        None => {
-            let namespace = target.namespace.as_deref();
-            let (objects, version) = api.registry().list(target.kind, namespace, &selector);
-            api.inner.chunks.first(objects, version, limit(call)?)
-        }
-    };
+    let (objects, metadata) = lists::read(api.registry(), &call.query, target, &selector)?;
     answer_list(call, target, &objects, metadata)
 }
 
@@ -173,68 +159,13 @@ fn answer_list(call: &Call, target: &Target, objects: &[Object], metadata: Value
     }
 }
 
-fn limit(call: &Call) -> Result<usize, ApiError> {
-    Ok(call.query.number::<usize>("limit")?.unwrap_or(0))
-}
-
-/// Lists that clients read in chunks: the rest waits here, true at the version of the first chunk.
-#[derive(Default)]
-pub(super) struct Chunks {
-    /// Guarded for one insert or removal.
-    rest: Mutex<HashMap<String, Rest>>,
-}
-
-struct Rest {
-    since: Instant,
-    objects: Vec<Object>,
-    version: u64,
-}
-
-impl Chunks {
-    /// The first `limit` objects (0: all), and the list's metadata.
-    fn first(&self, mut objects: Vec<Object>, version: u64, limit: usize) -> (Vec<Object>, Value) {
-        let mut metadata = json!({ "resourceVersion": version.to_string() });
-        if limit > 0 && objects.len() > limit {
-            let rest = objects.split_off(limit);
-            metadata["remainingItemCount"] = json!(rest.len());
-            metadata["continue"] = json!(self.keep(rest, version));
-        }
-        (objects, metadata)
-    }
-
-    fn next(&self, token: &str, limit: usize) -> Result<(Vec<Object>, Value), ApiError> {
-        let found = self.rest.lock().unwrap_or_else(PoisonError::into_inner).remove(token);
-        match found {
-            Some(rest) if rest.since.elapsed() < CHUNK_LIFE => Ok(self.first(rest.objects, rest.version, limit)),
-            _ => Err(ApiError::gone(
-                "The provided continue parameter is too old to display a consistent list result. You must start a new list without the continue parameter.",
-            )),
-        }
-    }
-
-    fn keep(&self, objects: Vec<Object>, version: u64) -> String {
-        let token = uuid::Uuid::new_v4().simple().to_string();
-        let mut lists = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
-        lists.retain(|_, rest| rest.since.elapsed() < CHUNK_LIFE);
-        if lists.len() >= CHUNK_LISTS {
-            let oldest = lists.iter().min_by_key(|(_, rest)| rest.since);
-            if let Some(oldest) = oldest.map(|(token, _)| token.clone()) {
-                lists.remove(&oldest);
-            }
-        }
-        let since = Instant::now();
-        lists.insert(token.clone(), Rest { since, objects, version });
-        token
-    }
-}
-
 impl Call {
     /// How a write is meant.
     pub(super) fn write_options(&self) -> Result<WriteOptions, ApiError> {
         Ok(WriteOptions {
             user: self.user.name.clone(),
             identity: Some(Arc::new(self.user.clone())),
-            dry_run: self.query.dry_run()?,
+            dry_run: self.query.dry_run(&self.method)?,
             field_validation: self.query.field_validation()?,
             field_manager: self.query.text("fieldManager").unwrap_or("unknown").to_owned(),
         })
@@ -278,14 +209,13 @@ pub(super) fn fit(target: &Target, object: &mut Value) -> Result<(), ApiError> {
         return Err(ApiError::bad_request("the body must be an object"));
     }
     let expected = kind.api_version_as(&target.version);
-    let same_kind = object["kind"].as_str().is_none_or(|found| found == kind.kind)
-        && object["apiVersion"].as_str().is_none_or(|found| found == expected);
-    if !same_kind {
+    let (found_kind, found_version) = (object["kind"].as_str().unwrap_or(kind.kind), object["apiVersion"].as_str().unwrap_or(&expected));
+    if found_kind != kind.kind || found_version != expected {
+        let version = found_version.rsplit('/').next().unwrap_or_default();
+        let wanted = kind.kind;
         return Err(ApiError::bad_request(format!(
-            "the API version and kind in the data ({}, {}) do not match the expected ones ({expected}, {})",
-            object["apiVersion"].as_str().unwrap_or_default(),
-            object["kind"].as_str().unwrap_or_default(),
-            kind.kind
+            "{found_kind} in version {version:?} cannot be handled as a {wanted}: converting ({version}.{found_kind}) to ({}.{wanted}): unknown conversion",
+            if kind.group.is_empty() { "core" } else { kind.group.split('.').next().unwrap_or_default() },
         )));
     }
     object["apiVersion"] = json!(expected);
@@ -294,17 +224,22 @@ pub(super) fn fit(target: &Target, object: &mut Value) -> Result<(), ApiError> {
         object["metadata"] = json!({});
     }
     let metadata = &mut object["metadata"];
-    for (field, wanted, what) in [("namespace", target.namespace.as_deref(), "namespace"), ("name", target.name.as_deref(), "name")] {
-        let Some(wanted) = wanted else { continue };
-        match metadata[field].as_str().filter(|found| !found.is_empty()) {
-            Some(found) if found != wanted => {
-                return Err(ApiError::bad_request(format!(
-                    "the {what} of the provided object does not match the {what} sent on the request"
-                )));
-            }
-            Some(_) => {}
-            None => metadata[field] = json!(wanted),
+    let namespace = metadata["namespace"].as_str().filter(|found| !found.is_empty());
+    match (namespace, target.namespace.as_deref()) {
+        (Some(found), Some(wanted)) if found != wanted => {
+            return Err(ApiError::bad_request("the namespace of the provided object does not match the namespace sent on the request"));
         }
+        (None, Some(wanted)) => metadata["namespace"] = json!(wanted),
+        _ => {}
+    }
+    let name = metadata["name"].as_str().filter(|found| !found.is_empty());
+    match (name, target.name.as_deref()) {
+        (Some(found), Some(wanted)) if found != wanted => {
+            let message = format!("the name of the object ({found}) does not match the name on the URL ({wanted})");
+            return Err(ApiError::bad_request(message));
+        }
+        (None, Some(wanted)) => metadata["name"] = json!(wanted),
+        _ => {}
     }
     Ok(())
 }
@@ -318,9 +253,9 @@ fn delete_options(call: &Call, bytes: &[u8]) -> Result<DeleteOptions, ApiError> 
         Some("Foreground") => Propagation::Foreground,
         Some("Orphan") => Propagation::Orphan,
         Some(other) => {
-            return Err(ApiError::bad_request(format!(
-                "propagationPolicy: Unsupported value: {other:?}: supported values: \"Background\", \"Foreground\", \"Orphan\""
-            )));
+            let supported = ["Foreground", "Background", "Orphan", "nil"];
+            let cause = Cause::not_supported("propagationPolicy", &json!(other), &supported);
+            return Err(ApiError::invalid_options("DeleteOptions", &cause));
         }
     };
     let orphan = body["orphanDependents"].as_bool().unwrap_or(false);
@@ -334,7 +269,7 @@ fn delete_options(call: &Call, bytes: &[u8]) -> Result<DeleteOptions, ApiError> 
         propagation: if orphan { Propagation::Orphan } else { propagation },
         uid: precondition("uid"),
         resource_version: precondition("resourceVersion"),
-        dry_run: call.query.dry_run()? || body["dryRun"].as_array().is_some_and(|list| !list.is_empty()),
+        dry_run: call.query.dry_run(&call.method)? || body["dryRun"].as_array().is_some_and(|list| !list.is_empty()),
     })
 }
 

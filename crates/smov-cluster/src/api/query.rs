@@ -2,14 +2,17 @@
 
 use std::{collections::HashMap, str::FromStr};
 
+use axum::http::Method;
+use serde_json::json;
+
 use crate::{
-    error::ApiError,
+    error::{ApiError, Cause},
     kinds::Kind,
     registry::{FieldSelector, FieldValidation, LabelSelector, Selector},
 };
 
 /// Parsed query parameters; of repeated ones the first counts.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Query {
     values: HashMap<String, String>,
 }
@@ -37,7 +40,7 @@ impl Query {
         let Some(text) = self.text(name) else {
             return Ok(None);
         };
-        text.parse().map(Some).map_err(|_| ApiError::bad_request(format!("invalid value {text:?} of parameter {name:?}")))
+        text.parse().map(Some).map_err(|_| ApiError::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax")))
     }
 
     pub(super) fn selector(&self, kind: &Kind) -> Result<Selector, ApiError> {
@@ -55,11 +58,56 @@ impl Query {
         fields.name().map(str::to_owned)
     }
 
-    pub(super) fn dry_run(&self) -> Result<bool, ApiError> {
+    /// Shall nothing be stored? The method says which options are wrong if they are.
+    pub(super) fn dry_run(&self, method: &Method) -> Result<bool, ApiError> {
         match self.text("dryRun") {
             None => Ok(false),
             Some("All") => Ok(true),
-            Some(other) => Err(ApiError::bad_request(format!("dryRun: Unsupported value: {other:?}: supported values: \"All\""))),
+            Some(other) => {
+                let kind = match *method {
+                    Method::POST => "CreateOptions",
+                    Method::PATCH => "PatchOptions",
+                    Method::DELETE => "DeleteOptions",
+                    _ => "UpdateOptions",
+                };
+                Err(ApiError::invalid_options(kind, &Cause::not_supported("dryRun", &json!([other]), &["All"])))
+            }
+        }
+    }
+
+    /// A `resourceVersion`; none and `0` are both "any".
+    pub(super) fn version(&self) -> Result<Option<u64>, ApiError> {
+        let Some(text) = self.text("resourceVersion").filter(|text| *text != "0") else { return Ok(None) };
+        text.parse().map(Some).map_err(|_| {
+            ApiError::bad_request(format!(
+                "invalid resource version: resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
+            ))
+        })
+    }
+
+    /// `resourceVersionMatch`, checked against the other options. Is the very version wanted?
+    pub(super) fn exact_version(&self) -> Result<bool, ApiError> {
+        const FIELD: &str = "resourceVersionMatch";
+        let wrong = |cause: Cause| Err(ApiError::invalid_options("ListOptions", &cause));
+        let (rule, version) = (self.text(FIELD), self.text("resourceVersion"));
+        if self.flag("watch") && self.flag("sendInitialEvents") {
+            return match rule {
+                Some("NotOlderThan") => Ok(false),
+                _ => wrong(Cause::forbidden(FIELD, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")),
+            };
+        }
+        match (rule, version) {
+            (None, _) => Ok(false),
+            (Some(_), _) if self.flag("watch") => {
+                wrong(Cause::forbidden(FIELD, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"))
+            }
+            (Some(_), None) => wrong(Cause::forbidden(FIELD, "resourceVersionMatch is forbidden unless resourceVersion is provided")),
+            (Some("Exact"), Some("0")) => {
+                wrong(Cause::forbidden(FIELD, "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""))
+            }
+            (Some("Exact"), Some(_)) => Ok(true),
+            (Some("NotOlderThan"), Some(_)) => Ok(false),
+            (Some(other), Some(_)) => wrong(Cause::not_supported(FIELD, &json!(other), &["Exact", "NotOlderThan", ""])),
         }
     }
 

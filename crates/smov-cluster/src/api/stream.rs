@@ -49,14 +49,21 @@ pub(super) fn watch(api: &Api, call: &Call, target: &Target) -> Result<Response,
     }
     let form = Form::of(&call.headers)?;
     let initial = call.query.flag("sendInitialEvents");
-    let since = match call.query.text("resourceVersion") {
-        _ if initial => None,
-        None | Some("0") => None,
-        Some(text) => {
-            Some(text.parse::<u64>().map_err(|_| ApiError::bad_request(format!("Invalid value: {text:?}: invalid resource version")))?)
-        }
+    let since = match initial {
+        true => None,
+        false => call.query.version()?,
     };
-    let watch = api.registry().watch(target.kind, target.namespace.as_deref(), selector, since)?;
+    call.query.exact_version()?;
+    let watch = match api.registry().watch(target.kind, target.namespace.as_deref(), selector, since) {
+        Ok(watch) => watch,
+        // As an event of the stream: there clients look for it.
+        Err(error) if error.code == 410 => {
+            let mut text = Vec::new();
+            write_line(&mut text, "ERROR", &error.to_status());
+            return Ok(negotiate::with_type(StatusCode::OK, "application/json", text));
+        }
+        Err(error) => return Err(error),
+    };
     let timeout = call
         .query
         .number::<u64>("timeoutSeconds")?
@@ -66,7 +73,7 @@ pub(super) fn watch(api: &Api, call: &Call, target: &Target) -> Result<Response,
     let now = Instant::now();
     let state = Stream {
         initial: initial.then(|| watch.waiting()),
-        call: Call { method: call.method.clone(), headers: call.headers.clone(), query: super::Query::default(), user: call.user.clone() },
+        call: Call { method: call.method.clone(), headers: call.headers.clone(), query: call.query.clone(), user: call.user.clone() },
         target: target.clone(),
         form,
         watch,

@@ -77,7 +77,7 @@ impl Watch {
                 since
             }
             None => {
-                let objects = matching(store, kind, namespace, &selector);
+                let objects = matching(&store.objects, kind, namespace, &selector);
                 ready.extend(objects.into_iter().map(|object| WatchEvent {
                     kind: EventKind::Added,
                     resource_version: version_of(&object),
@@ -182,7 +182,7 @@ impl Watch {
 
 /// What a change means for somebody who sees only what matches.
 fn seen(entry: &Entry, namespace: Option<&str>, selector: &Selector) -> Option<WatchEvent> {
-    if namespace.is_some_and(|namespace| namespace != entry.namespace) {
+    if namespace.is_some_and(|namespace| namespace != entry.key.0) {
         return None;
     }
     let old = entry.old.as_ref().filter(|object| selector.matches(object));

@@ -14,9 +14,19 @@ pub(super) struct Column {
     pub(super) cell: fn(&Value, Timestamp) -> Value,
 }
 
+/// Name, priority, cell, and the type where it is no string.
 macro_rules! columns {
-    ($($name:literal $priority:literal $cell:expr),+ $(,)?) => {
-        &[$(Column { name: $name, r#type: "string", priority: $priority, cell: $cell }),+]
+    ($($name:literal $priority:literal $cell:expr $(=> $kind:literal)?),+ $(,)?) => {
+        &[$(Column { name: $name, r#type: column_type!($($kind)?), priority: $priority, cell: $cell }),+]
+    };
+}
+
+macro_rules! column_type {
+    () => {
+        "string"
+    };
+    ($kind:literal) => {
+        $kind
     };
 }
 
@@ -35,12 +45,21 @@ fn or_none(value: &Value) -> Value {
     }
 }
 
+/// As a number, not as text: where Kubernetes' column is of type integer.
+fn integer(value: &Value) -> Value {
+    json!(value.as_i64().unwrap_or_default())
+}
+
 fn number(value: &Value) -> Value {
     json!(value.as_i64().unwrap_or_default().to_string())
 }
 
 fn list<'a>(value: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> {
     value[field].as_array().into_iter().flatten()
+}
+
+fn unset(value: &Value) -> Value {
+    if value.is_null() { json!("<unset>") } else { text(value) }
 }
 
 fn join(parts: impl Iterator<Item = String>) -> Value {
@@ -164,6 +183,15 @@ fn role(object: &Value, _: Timestamp) -> Value {
     json!(format!("{}/{}", part("kind"), part("name")))
 }
 
+/// The subjects of one kind, accounts with their namespace.
+fn subjects(object: &Value, kind: &str) -> Value {
+    let part = |one: &Value, field: &str| one[field].as_str().unwrap_or_default().to_owned();
+    let named = list(object, "subjects")
+        .filter(|one| one["kind"] == kind)
+        .map(|one| if kind == "ServiceAccount" { format!("{}/{}", part(one, "namespace"), part(one, "name")) } else { part(one, "name") });
+    json!(named.collect::<Vec<_>>().join(", "))
+}
+
 fn last_seen(object: &Value, now: Timestamp) -> Value {
     let time = [&object["lastTimestamp"], &object["firstTimestamp"], &object["eventTime"]];
     let time = time.into_iter().find(|time| time.is_string()).unwrap_or(&Value::Null);
@@ -205,9 +233,9 @@ pub(super) fn of(kind: &Kind) -> &'static [Column] {
         ],
         "ReplicaSet" => columns![
             "Name" 0 name,
-            "Desired" 0 |o, _| number(&o["spec"]["replicas"]),
-            "Current" 0 |o, _| number(&o["status"]["replicas"]),
-            "Ready" 0 |o, _| number(&o["status"]["readyReplicas"]),
+            "Desired" 0 |o, _| integer(&o["spec"]["replicas"]) => "integer",
+            "Current" 0 |o, _| integer(&o["status"]["replicas"]) => "integer",
+            "Ready" 0 |o, _| integer(&o["status"]["readyReplicas"]) => "integer",
             "Age" 0 time::age,
             "Containers" 1 |o, _| containers(o, "name"),
             "Images" 1 |o, _| containers(o, "image"),
@@ -268,12 +296,19 @@ pub(super) fn of(kind: &Kind) -> &'static [Column] {
                 other => other,
             },
             "StorageClass" 0 |o, _| text(&o["spec"]["storageClassName"]),
+            "VolumeAttributesClass" 0 |o, _| unset(&o["spec"]["volumeAttributesClassName"]),
             "Age" 0 time::age,
+            "VolumeMode" 1 |o, _| unset(&o["spec"]["volumeMode"]),
         ],
         "Role" | "ClusterRole" => columns![
-            "Name" 0 name, "Created At" 0 |o, _| text(&o["metadata"]["creationTimestamp"]),
+            "Name" 0 name, "Created At" 0 |o, _| text(&o["metadata"]["creationTimestamp"]) => "date",
         ],
-        "RoleBinding" | "ClusterRoleBinding" => columns!["Name" 0 name, "Role" 0 role, "Age" 0 time::age],
+        "RoleBinding" | "ClusterRoleBinding" => columns![
+            "Name" 0 name, "Role" 0 role, "Age" 0 time::age,
+            "Users" 1 |o, _| subjects(o, "User"),
+            "Groups" 1 |o, _| subjects(o, "Group"),
+            "ServiceAccounts" 1 |o, _| subjects(o, "ServiceAccount"),
+        ],
         "Lease" => columns![
             "Name" 0 name, "Holder" 0 |o, _| text(&o["spec"]["holderIdentity"]), "Age" 0 time::age,
         ],
@@ -281,26 +316,27 @@ pub(super) fn of(kind: &Kind) -> &'static [Column] {
             "Name" 0 name,
             "Min Available" 0 |o, _| budget(&o["spec"]["minAvailable"]),
             "Max Unavailable" 0 |o, _| budget(&o["spec"]["maxUnavailable"]),
-            "Allowed Disruptions" 0 |o, _| number(&o["status"]["disruptionsAllowed"]),
+            "Allowed Disruptions" 0 |o, _| integer(&o["status"]["disruptionsAllowed"]) => "integer",
             "Age" 0 time::age,
         ],
         "VirtualService" => columns![
             "Name" 0 name,
             "Gateways" 0 |o, _| text(&o["spec"]["gateways"]),
             "Hosts" 0 |o, _| text(&o["spec"]["hosts"]),
-            "Age" 0 time::age,
+            "Age" 0 time::age => "date",
         ],
-        "DestinationRule" => columns!["Name" 0 name, "Host" 0 |o, _| text(&o["spec"]["host"]), "Age" 0 time::age],
+        "DestinationRule" => columns!["Name" 0 name, "Host" 0 |o, _| text(&o["spec"]["host"]), "Age" 0 time::age => "date"],
         "ServiceEntry" => columns![
             "Name" 0 name,
             "Hosts" 0 |o, _| text(&o["spec"]["hosts"]),
             "Location" 0 |o, _| text(&o["spec"]["location"]),
             "Resolution" 0 |o, _| text(&o["spec"]["resolution"]),
-            "Age" 0 time::age,
+            "Age" 0 time::age => "date",
         ],
-        "WorkloadEntry" => columns!["Name" 0 name, "Age" 0 time::age, "Address" 0 |o, _| text(&o["spec"]["address"])],
-        "PeerAuthentication" => columns!["Name" 0 name, "Mode" 0 |o, _| text(&o["spec"]["mtls"]["mode"]), "Age" 0 time::age],
-        "AuthorizationPolicy" => columns!["Name" 0 name, "Action" 0 |o, _| text(&o["spec"]["action"]), "Age" 0 time::age],
+        "WorkloadEntry" => columns!["Name" 0 name, "Age" 0 time::age => "date", "Address" 0 |o, _| text(&o["spec"]["address"])],
+        "PeerAuthentication" => columns!["Name" 0 name, "Mode" 0 |o, _| text(&o["spec"]["mtls"]["mode"]), "Age" 0 time::age => "date"],
+        "AuthorizationPolicy" => columns!["Name" 0 name, "Action" 0 |o, _| text(&o["spec"]["action"]), "Age" 0 time::age => "date"],
+        _ if kind.custom => columns!["Name" 0 name, "Age" 0 time::age => "date"],
         _ => columns!["Name" 0 name, "Age" 0 time::age],
     }
 }

@@ -1,0 +1,110 @@
+//! The scripted kubectl session: what a real Kubernetes answers, and what we do. See session/README.md.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking and says what it skips")]
+
+#[path = "support/kubectl.rs"]
+mod kubectl;
+#[path = "session/script.rs"]
+mod script;
+#[path = "support/server.rs"]
+mod support;
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use script::{Answer, Invocation, Rule, Step};
+use support::Server;
+use tokio::io::AsyncWriteExt as _;
+use tokio_util::sync::CancellationToken;
+
+/// How long controllers may take until a settled answer is the expected one.
+const SETTLE: Duration = Duration::from_secs(20);
+/// The issue asks for so many.
+const LEAST: usize = 80;
+
+struct Player {
+    program: PathBuf,
+    folder: PathBuf,
+    kubeconfig: PathBuf,
+    rules: Vec<Rule>,
+}
+
+impl Player {
+    async fn run(&self, invocation: &Invocation) -> Answer {
+        let mut command = tokio::process::Command::new(&self.program);
+        command.args(&invocation.arguments).env_clear().current_dir(&self.folder);
+        command.env("KUBECONFIG", &self.kubeconfig).env("HOME", &self.folder).env("PATH", std::env::var_os("PATH").unwrap());
+        if let Some(editor) = &invocation.editor {
+            command.env("KUBE_EDITOR", editor);
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().unwrap();
+        let mut input = child.stdin.take().unwrap();
+        if let Some(file) = &invocation.input {
+            input.write_all(&std::fs::read(self.folder.join(file)).unwrap()).await.unwrap();
+        }
+        drop(input);
+        let output = child.wait_with_output().await.unwrap();
+        let alike = |bytes: &[u8]| script::alike(&self.rules, &String::from_utf8_lossy(bytes));
+        Answer { out: alike(&output.stdout), err: alike(&output.stderr), code: output.status.code().unwrap() }
+    }
+
+    /// The answer, given time where controllers work.
+    async fn answer(&self, invocation: &Invocation) -> Answer {
+        let end = Instant::now() + SETTLE;
+        loop {
+            let answer = self.run(invocation).await;
+            if !invocation.settle || answer == *invocation.expected() || Instant::now() > end {
+                return answer;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_invocation_is_answered_as_by_a_real_api_server_or_as_written_down() {
+    let Some(program) = kubectl::program() else { return };
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/session/everyday.session");
+    let session = script::parse(&std::fs::read_to_string(&path).unwrap());
+    let server = Server::start().await;
+    let shutdown = CancellationToken::new();
+    let controllers = tokio::spawn(smov_cluster::controllers::run(server.cluster.registry().clone(), shutdown.clone()));
+    let folder = server.folder.path().join("session");
+    std::fs::create_dir(&folder).unwrap();
+    let mut player = Player { program, folder, kubeconfig: server.kubeconfig_file(), rules: Vec::new() };
+    let (mut count, mut alike, mut wrong, mut told) = (0, 0, Vec::new(), String::new());
+    for step in &session {
+        match step {
+            Step::Text(line) => told.push_str(&format!("{line}\n")),
+            Step::Replace(line, rule) => {
+                player.rules.push(rule.clone());
+                told.push_str(&format!("{line}\n"));
+            }
+            Step::File { name, lines } => {
+                std::fs::write(player.folder.join(name), lines.join("\n") + "\n").unwrap();
+                told.push_str(&format!("%file {name}\n{}\n%end\n", lines.join("\n")));
+            }
+            Step::Kubectl(invocation) => {
+                count += 1;
+                let answer = player.answer(invocation).await;
+                told.push_str(&invocation.told(&answer));
+                if answer == *invocation.expected() && !invocation.is_outdated() {
+                    alike += usize::from(invocation.differs.is_none());
+                } else {
+                    wrong.push(invocation.told(&answer));
+                }
+            }
+        }
+    }
+    if let Some(file) = std::env::var_os("SMOV_SESSION_OUT") {
+        std::fs::write(file, told).unwrap();
+    }
+    println!("{count} invocations, {alike} answered as by a real API server, {} differently and said so", count - alike - wrong.len());
+    shutdown.cancel();
+    controllers.await.unwrap();
+    drop(server.stop().await);
+    assert!(wrong.is_empty(), "{} of {count} invocations are answered otherwise than written down:\n\n{}", wrong.len(), wrong.join("\n"));
+    assert!(count >= LEAST, "only {count} invocations");
+}
