@@ -1,5 +1,5 @@
 //! What is asked from outside before an object is stored: change it (sidecar injection), judge it
-//! (Istio's validation), name the fields that nobody knows.
+//! (Istio's validation), say which fields its kind has.
 
 use serde_json::Value;
 
@@ -52,8 +52,9 @@ pub trait Admission: Send + Sync {
     /// The write is refused with this answer.
     fn validate(&self, request: &AdmissionRequest<'_>, object: &Value) -> Result<Vec<String>, ApiError>;
 
-    /// Paths (as `spec.http[0].rout`) of fields that a custom kind does not have.
-    fn unknown_fields(&self, kind: &Kind, object: &Value) -> Vec<String>;
+    /// The OpenAPI v3 schema of a custom kind's `spec`, as a CustomResourceDefinition has it; `x-kind-description` says what
+    /// the kind is. `None`: every field is known.
+    fn schema(&self, kind: &Kind) -> Option<Value>;
 }
 
 /// Admission that lets everything pass: a cluster without a mesh.
@@ -69,7 +70,7 @@ impl Admission for AdmitAll {
         Ok(Vec::new())
     }
 
-    fn unknown_fields(&self, _: &Kind, _: &Value) -> Vec<String> {
-        Vec::new()
+    fn schema(&self, _: &Kind) -> Option<Value> {
+        None
     }
 }

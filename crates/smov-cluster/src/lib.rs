@@ -20,5 +20,7 @@ pub mod kinds;
 pub mod kubelet;
 pub mod network;
 pub(crate) mod rbac;
+mod quantity;
 pub mod registry;
 pub mod scheduler;
+mod schema;

@@ -8,7 +8,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use serde_json::{Value, json};
@@ -19,6 +19,7 @@ use crate::{
     error::{ApiError, OpenError},
     kinds::{self, Kind},
     network::ServiceNetwork,
+    schema::{self, CustomTypes, ObjectType},
 };
 
 mod defaults;
@@ -93,6 +94,8 @@ struct Inner {
     cluster: String,
     admission: Arc<dyn Admission>,
     services: ServiceNetwork,
+    /// Types of custom kinds, in the order of all kinds, as admission gave them.
+    custom: Vec<OnceLock<Arc<ObjectType>>>,
     state: Mutex<State>,
     storage: Storage,
 }
@@ -133,6 +136,7 @@ impl Registry {
                 cluster: cluster.to_owned(),
                 admission,
                 services,
+                custom: kinds::kinds().iter().map(|_| OnceLock::new()).collect(),
                 state: Mutex::new(State { version, stores, series: HashMap::new() }),
                 storage,
             }),
@@ -267,13 +271,16 @@ impl Registry {
         &self.inner.storage
     }
 
-    pub(crate) fn unknown_fields(&self, kind: &Kind, object: &Value) -> Vec<String> {
-        self.inner.admission.unknown_fields(kind, object)
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         // A panic while the lock was held leaves whole objects behind: every change is one insert.
         self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl CustomTypes for Registry {
+    fn custom_type(&self, kind: &'static Kind) -> Arc<ObjectType> {
+        let known = self.inner.custom[kind.index()].get_or_init(|| schema::of_custom(kind, self.inner.admission.schema(kind).as_ref()));
+        Arc::clone(known)
     }
 }
 

@@ -13,13 +13,16 @@ use crate::resource::{IstioKind, reference_of};
 mod destination_rule;
 mod gateway;
 mod near;
+mod openapi;
 mod security;
 mod service_entry;
 mod sidecar;
 mod telemetry;
 mod virtual_service;
+mod words;
 
 pub use near::nearest;
+pub use openapi::open_api;
 
 /// What a field holds.
 #[derive(Debug)]

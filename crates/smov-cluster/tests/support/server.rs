@@ -3,7 +3,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use smov_cluster::{
     admission::{Admission, AdmissionRequest},
     cluster::{Cluster, ClusterConfig, PodNetwork, ServiceNetwork},
@@ -12,7 +12,7 @@ use smov_cluster::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Stands for Istio's webhook: weights must not be negative, `spec.htp` is a typing error.
+/// Stands for Istio: weights must not be negative; of VirtualServices the hosts and the first steps into `http` are known.
 pub(crate) struct MeshAdmission;
 
 impl Admission for MeshAdmission {
@@ -30,9 +30,21 @@ impl Admission for MeshAdmission {
         Ok(Vec::new())
     }
 
-    fn unknown_fields(&self, _: &Kind, object: &Value) -> Vec<String> {
-        let unknown = object["spec"].get("htp").map(|_| "spec.htp".to_owned());
-        unknown.into_iter().collect()
+    fn schema(&self, kind: &Kind) -> Option<Value> {
+        let texts = json!({ "type": "array", "items": { "type": "string" }, "description": "The hosts that the rules are for." });
+        let any = json!({ "type": "array", "items": { "x-kubernetes-preserve-unknown-fields": true } });
+        let route = json!({ "type": "array", "items": { "type": "object", "properties": {
+            "destination": { "type": "object", "properties": { "host": { "type": "string" }, "subset": { "type": "string" } } },
+            "weight": { "type": "integer" },
+        } } });
+        let http = json!({ "type": "array", "items": { "type": "object", "properties": { "name": { "type": "string" }, "match": any, "route": route, "timeout": { "type": "string" } } } });
+        (kind.kind == "VirtualService").then(|| {
+            json!({
+                "type": "object",
+                "x-kind-description": "Rules by which callers find the destination of a request.",
+                "properties": { "hosts": texts.clone(), "gateways": texts, "http": http },
+            })
+        })
     }
 }
 

@@ -5,6 +5,7 @@ use smov_cluster::admission::{Admission, AdmissionRequest, Operation};
 use smov_cluster::error::ApiError;
 use smov_cluster::kinds::{self, Kind};
 use smov_istio::diagnostic::Severity;
+use smov_istio::resource::IstioKind;
 
 /// The admission plugins of both local clusters.
 pub(crate) struct MeshAdmission;
@@ -37,8 +38,8 @@ impl Admission for MeshAdmission {
         Ok(findings.iter().filter(|finding| finding.severity != Severity::Error).map(sentence).collect())
     }
 
-    fn unknown_fields(&self, kind: &Kind, object: &Value) -> Vec<String> {
-        if is_istio(kind) { smov_istio::schema::unknown_fields(kind.kind, object) } else { Vec::new() }
+    fn schema(&self, kind: &Kind) -> Option<Value> {
+        IstioKind::by_name(kind.kind).filter(|_| is_istio(kind)).map(smov_istio::schema::open_api)
     }
 }
 

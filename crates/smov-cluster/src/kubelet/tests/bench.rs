@@ -36,8 +36,8 @@ impl Admission for Anything {
     fn validate(&self, _request: &AdmissionRequest<'_>, _object: &Value) -> Result<Vec<String>, ApiError> {
         Ok(Vec::new())
     }
-    fn unknown_fields(&self, _kind: &Kind, _object: &Value) -> Vec<String> {
-        Vec::new()
+    fn schema(&self, _kind: &Kind) -> Option<Value> {
+        None
     }
 }
 
