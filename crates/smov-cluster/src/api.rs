@@ -43,6 +43,7 @@ pub use logs::{LogOptions, LogSource, LogStream};
 pub use patch::strategic_merge;
 pub(crate) use server::Server;
 
+use openapi::Documents;
 use query::Query;
 use route::Route;
 
@@ -53,6 +54,8 @@ struct Inner {
     registry: Registry,
     authority: Arc<Authority>,
     logs: Arc<OnceLock<Arc<dyn LogSource>>>,
+    /// OpenAPI, once somebody has asked for it.
+    documents: OnceLock<Documents>,
     /// Ends watches and followed logs.
     shutdown: CancellationToken,
 }
@@ -65,7 +68,7 @@ pub(crate) struct Api {
 
 impl Api {
     pub(crate) fn new(registry: Registry, authority: Arc<Authority>, logs: Arc<OnceLock<Arc<dyn LogSource>>>) -> Self {
-        Self { inner: Arc::new(Inner { registry, authority, logs, shutdown: CancellationToken::new() }) }
+        Self { inner: Arc::new(Inner { registry, authority, logs, documents: OnceLock::new(), shutdown: CancellationToken::new() }) }
     }
 
     fn registry(&self) -> &Registry {
@@ -116,8 +119,9 @@ async fn handle(api: &Api, request: Request) -> Result<Response, ApiError> {
         Route::Groups => discovery::groups(&call.headers),
         Route::Group(group) => discovery::group(&group),
         Route::Resources { group, version } => discovery::resources(&group, &version),
-        Route::OpenApiIndex => openapi::index(),
-        Route::OpenApi { group, version } => openapi::document(&group, &version),
+        Route::OpenApiIndex => openapi::index(api),
+        Route::OpenApiWhole => openapi::whole(api, &call),
+        Route::OpenApi { group, version } => openapi::document(api, &call, &group, &version),
         Route::Review(review) => reviews::review(api, &call, &review, body).await,
         Route::Resource(target) => objects::handle(api, call, target, body).await,
     }

@@ -15,9 +15,10 @@ mod check;
 mod custom;
 mod facts;
 
-pub(crate) use builtin::{of_builtin, of_definition};
-pub(crate) use check::{Findings, WrongType, check};
+pub(crate) use builtin::{delete_options, list_metadata, of_builtin, review, scale, status};
+pub(crate) use check::{Findings, check};
 pub(crate) use custom::of_custom;
+pub(crate) use facts::key_default;
 
 /// What a field, an element or a value holds.
 #[derive(Clone, Debug)]

@@ -102,6 +102,11 @@ pub(super) fn kinds_of<'a>(group: &'a str, version: &'a str) -> impl Iterator<It
     kinds::kinds().iter().copied().filter(move |kind| kind.group == group && kind.versions.contains(&version))
 }
 
+/// The questions of a group: plural and kind.
+pub(super) fn reviews_of(group: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    REVIEWS.iter().filter(move |(one, _, _)| *one == group).map(|(_, plural, kind)| (*plural, *kind))
+}
+
 pub(super) fn resources(group: &str, version: &str) -> Result<Response, ApiError> {
     let mut resources = Vec::new();
     for kind in kinds_of(group, version) {

@@ -21,6 +21,8 @@ pub(super) enum Route {
     },
     /// `/openapi/v3`
     OpenApiIndex,
+    /// `/openapi/v2`
+    OpenApiWhole,
     /// `/openapi/v3/apis/apps/v1`
     OpenApi {
         group: String,
@@ -64,6 +66,7 @@ impl Route {
             ["apis"] => Self::Groups,
             ["apis", group] => Self::Group((*group).to_owned()),
             ["openapi", "v3"] => Self::OpenApiIndex,
+            ["openapi", "v2"] => Self::OpenApiWhole,
             ["openapi", "v3", "api", version] => Self::OpenApi { group: String::new(), version: (*version).to_owned() },
             ["openapi", "v3", "apis", group, version] => Self::OpenApi { group: (*group).to_owned(), version: (*version).to_owned() },
             ["api", version] => Self::Resources { group: String::new(), version: (*version).to_owned() },

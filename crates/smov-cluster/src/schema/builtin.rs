@@ -6,9 +6,9 @@ use std::{
 };
 
 use k8s_openapi::{
-    api::{apps::v1 as apps, autoscaling, coordination, core::v1 as core, discovery, policy, rbac},
+    api::{apps::v1 as apps, authentication, authorization, autoscaling, coordination, core::v1 as core, discovery, policy, rbac},
     apimachinery::pkg::apis::meta::v1 as meta,
-    schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings},
+    schemars::{SchemaGenerator, generate::SchemaSettings},
 };
 use serde_json::{Map, Value};
 
@@ -36,11 +36,6 @@ pub(crate) fn of_builtin(kind: &'static Kind) -> Arc<ObjectType> {
         Some(register) => make(register),
         None => Arc::new(ObjectType { name: kind.kind.to_owned(), open: true, ..ObjectType::default() }),
     }))
-}
-
-/// A type that belongs to no stored kind, as what `…/scale` shows.
-pub(crate) fn of_definition<T: JsonSchema>() -> Arc<ObjectType> {
-    make(SchemaGenerator::subschema_for::<T>)
 }
 
 type Register = fn(&mut SchemaGenerator) -> k8s_openapi::schemars::Schema;
@@ -73,13 +68,41 @@ fn register(kind: &Kind) -> Option<Register> {
 
 /// The metadata that every object has.
 pub(super) fn metadata() -> Arc<ObjectType> {
-    static METADATA: LazyLock<Arc<ObjectType>> = LazyLock::new(of_definition::<meta::ObjectMeta>);
-    Arc::clone(&METADATA)
+    make(SchemaGenerator::subschema_for::<meta::ObjectMeta>)
+}
+
+/// The metadata of lists.
+pub(crate) fn list_metadata() -> Arc<ObjectType> {
+    make(SchemaGenerator::subschema_for::<meta::ListMeta>)
+}
+
+/// What a failure or a deletion answers.
+pub(crate) fn status() -> Arc<ObjectType> {
+    make(SchemaGenerator::subschema_for::<meta::Status>)
+}
+
+/// What a deletion may say.
+pub(crate) fn delete_options() -> Arc<ObjectType> {
+    make(SchemaGenerator::subschema_for::<meta::DeleteOptions>)
 }
 
 /// What `…/scale` shows.
 pub(crate) fn scale() -> Arc<ObjectType> {
-    of_definition::<autoscaling::v1::Scale>()
+    make(SchemaGenerator::subschema_for::<autoscaling::v1::Scale>)
+}
+
+/// A question that is answered and not stored, as `TokenReview`.
+pub(crate) fn review(kind: &str) -> Option<Arc<ObjectType>> {
+    let register: Register = match kind {
+        "SelfSubjectReview" => SchemaGenerator::subschema_for::<authentication::v1::SelfSubjectReview>,
+        "TokenReview" => SchemaGenerator::subschema_for::<authentication::v1::TokenReview>,
+        "SelfSubjectAccessReview" => SchemaGenerator::subschema_for::<authorization::v1::SelfSubjectAccessReview>,
+        "SelfSubjectRulesReview" => SchemaGenerator::subschema_for::<authorization::v1::SelfSubjectRulesReview>,
+        "SubjectAccessReview" => SchemaGenerator::subschema_for::<authorization::v1::SubjectAccessReview>,
+        "LocalSubjectAccessReview" => SchemaGenerator::subschema_for::<authorization::v1::LocalSubjectAccessReview>,
+        _ => return None,
+    };
+    Some(make(register))
 }
 
 fn make(register: Register) -> Arc<ObjectType> {
@@ -132,14 +155,11 @@ impl Making<'_> {
         let Some(definition) = self.definitions.get(name) else {
             return Shape::Any;
         };
-        if definition["properties"].is_null() && definition["type"] == "object" && name.ends_with("FieldsV1") {
-            return Shape::Any;
-        }
         let short = facts::short(name);
         let required = definition["required"].as_array().map(Vec::as_slice).unwrap_or_default();
         let mut fields = BTreeMap::new();
         for (field, schema) in definition["properties"].as_object().into_iter().flatten() {
-            let required = required.iter().any(|one| one == field);
+            let required = required.iter().any(|one| one == field) && !facts::optional(short, field);
             let elements = facts::elements(short, field);
             let shape = self.shape(schema, elements, facts::atomic_map(short, field));
             fields.insert(

@@ -170,6 +170,18 @@ const VALUES: &[(&[&str], &[Place])] = &[
     (&["AlwaysAllow", "IfHealthyBudget"], &[("policy.v1.PodDisruptionBudgetSpec", "unhealthyPodEvictionPolicy")]),
 ];
 
+/// Objects whose `name` may be absent in Kubernetes, though k8s-openapi's types have it always.
+const NAME_IS_OPTIONAL: &[&str] = &[
+    "core.v1.ConfigMapEnvSource",
+    "core.v1.ConfigMapKeySelector",
+    "core.v1.ConfigMapProjection",
+    "core.v1.ConfigMapVolumeSource",
+    "core.v1.LocalObjectReference",
+    "core.v1.SecretEnvSource",
+    "core.v1.SecretKeySelector",
+    "core.v1.SecretProjection",
+];
+
 /// Keys that Kubernetes fills in before it tells elements apart.
 const KEY_DEFAULTS: &[(&str, &str)] = &[("protocol", "TCP")];
 
@@ -223,6 +235,15 @@ pub(super) fn by_value(of: &str, field: &str) -> bool {
 
 pub(super) fn values(of: &str, field: &str) -> &'static [&'static str] {
     VALUES.iter().find(|(_, places)| places.contains(&(of, field))).map(|(values, _)| *values).unwrap_or_default()
+}
+
+/// k8s-openapi's types have some fields always that a manifest need not have.
+pub(super) fn optional(of: &str, field: &str) -> bool {
+    match field {
+        "metadata" => of != "core.v1.Event",
+        "name" => NAME_IS_OPTIONAL.contains(&of),
+        _ => false,
+    }
 }
 
 /// What an absent key counts as.
