@@ -16,6 +16,7 @@ mod namespaces;
 mod replica_set;
 mod rollout;
 mod service_accounts;
+pub mod token_secrets;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -41,8 +42,11 @@ pub enum ApiServerError {
         cluster: String,
     },
     /// There is no kubeconfig, and the process is in no pod.
-    #[error("KUBECONFIG is not set and no service account is mounted")]
-    InCluster(#[source] Box<kube::config::InClusterError>),
+    #[error("KUBECONFIG is not set and this is no pod with a service account: {missing}")]
+    InCluster {
+        /// What a pod would have.
+        missing: String,
+    },
     /// Certificates or tokens of the kubeconfig cannot be used.
     #[error("the credentials for cluster `{cluster}` cannot be used")]
     Credentials {
@@ -80,20 +84,22 @@ impl ApiServer {
         Self::from_kubeconfig(cluster, kubeconfig).await
     }
 
-    /// The own API server: from a kubeconfig file, or from what Kubernetes mounts into a pod.
-    pub async fn own(cluster: &str, kubeconfig: Option<&std::path::Path>) -> Result<Self, ApiServerError> {
+    /// The own API server: from a kubeconfig file, or from what Kubernetes gives a pod (variables, and files below `$SMOV_ROOT`, else `/`).
+    pub async fn own(cluster: &str, kubeconfig: Option<&Path>) -> Result<Self, ApiServerError> {
         let failed = |source| ApiServerError::Kubeconfig { cluster: cluster.to_owned(), source: Box::new(source) };
         match kubeconfig {
             Some(path) => Self::from_kubeconfig(cluster, Kubeconfig::read_from(path).map_err(failed)?).await,
             None => {
-                let config = Config::incluster().map_err(|source| ApiServerError::InCluster(Box::new(source)))?;
-                Self::connect(cluster, &config)
+                let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+                let root = variable("SMOV_ROOT").unwrap_or_else(|| "/".to_owned());
+                let kubeconfig = in_cluster(Path::new(&root), variable).map_err(|missing| ApiServerError::InCluster { missing })?;
+                Self::from_kubeconfig(cluster, kubeconfig).await
             }
         }
     }
 
     /// All contexts of a kubeconfig file, each with its name, in the file's order.
-    pub async fn of_kubeconfig(path: &std::path::Path) -> Result<Vec<(String, Self)>, ApiServerError> {
+    pub async fn of_kubeconfig(path: &Path) -> Result<Vec<(String, Self)>, ApiServerError> {
         let failed = |source| ApiServerError::Kubeconfig { cluster: path.display().to_string(), source: Box::new(source) };
         let kubeconfig = Kubeconfig::read_from(path).map_err(failed)?;
         let mut servers = Vec::with_capacity(kubeconfig.contexts.len());
@@ -140,6 +146,29 @@ impl ApiServer {
         };
         self.first.get_or_try_init(first).await.copied()
     }
+}
+
+/// Where Kubernetes mounts a pod's service account.
+const ACCOUNT: &str = "var/run/secrets/kubernetes.io/serviceaccount";
+
+/// What a pod is given to speak to its API server, as a kubeconfig. The token is named as a file, because the kubelet renews it.
+/// Or what is missing.
+fn in_cluster(root: &Path, variable: impl Fn(&str) -> Option<String>) -> Result<Kubeconfig, String> {
+    let needed = |name: &str| variable(name).ok_or_else(|| format!("{name} is not set"));
+    let (host, port) = (needed("KUBERNETES_SERVICE_HOST")?, needed("KUBERNETES_SERVICE_PORT")?);
+    let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host };
+    let file = |name: &str| {
+        let path = root.join(ACCOUNT).join(name);
+        if path.is_file() { Ok(path) } else { Err(format!("{} does not exist", path.display())) }
+    };
+    let (authority, token) = (file("ca.crt")?, file("token")?);
+    let kubeconfig = serde_json::json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "own",
+        "clusters": [{"name": "own", "cluster": {"server": format!("https://{host}:{port}"), "certificate-authority": authority}}],
+        "users": [{"name": "own", "user": {"tokenFile": token}}],
+        "contexts": [{"name": "own", "context": {"cluster": "own", "user": "own"}}],
+    });
+    serde_json::from_value(kubeconfig).map_err(|error| error.to_string())
 }
 
 fn build_client(config: &Config) -> Result<kube::Client, kube::Error> {
@@ -231,5 +260,33 @@ impl AsyncWrite for Link {
     }
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.stream.as_mut().poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_speaks_to_its_api_server_with_what_kubernetes_mounted() {
+        let root = std::env::temp_dir().join(format!("smov-in-cluster-{}", std::process::id()));
+        let folder = root.join(ACCOUNT);
+        let variables = |name: &str| match name {
+            "KUBERNETES_SERVICE_HOST" => Some("fd00::1".to_owned()),
+            "KUBERNETES_SERVICE_PORT" => Some("443".to_owned()),
+            _ => None,
+        };
+        assert!(in_cluster(&root, |_| None).unwrap_err().contains("KUBERNETES_SERVICE_HOST"));
+        assert!(in_cluster(&root, variables).unwrap_err().contains("ca.crt"));
+        std::fs::create_dir_all(&folder).unwrap();
+        for name in ["ca.crt", "token"] {
+            std::fs::write(folder.join(name), "x").unwrap();
+        }
+        let kubeconfig = in_cluster(&root, variables).unwrap();
+        assert_eq!(kubeconfig.clusters[0].cluster.as_ref().unwrap().server.as_deref(), Some("https://[fd00::1]:443"));
+        let user = kubeconfig.auth_infos[0].auth_info.as_ref().unwrap();
+        assert_eq!(user.token_file.as_deref(), folder.join("token").to_str());
+        assert!(user.token.is_none());
+        std::fs::remove_dir_all(root).unwrap();
     }
 }

@@ -52,7 +52,7 @@ impl Mesh {
         });
         let deadline = Instant::now() + START;
         let mut text = String::new();
-        while !text.contains(" reset") {
+        while !text.contains(" reset") && !text.contains("deploy-all.sh") {
             match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => text = format!("{text}{line}\n"),
                 Err(error) => {

@@ -180,7 +180,8 @@ Examples · 예:
   smov up --seed 42            every draw repeatable · 추첨을 그대로 재현
   smov up --store sqlite       without redis · redis 없이
   smov up --data-plane envoy   real Envoy sidecars · 진짜 Envoy 사이드카로
-  smov up --manifests my-k8s   own manifests · 직접 쓴 매니페스트")]
+  smov up --manifests my-k8s   own manifests · 직접 쓴 매니페스트
+  smov up --empty              no theatre yet: ./deploy-all.sh brings it · 극장은 ./deploy-all.sh로")]
 pub(crate) struct Up {
     /// Port of the page and the ingress gateway · 페이지와 인그레스 게이트웨이의 포트
     #[arg(long, default_value_t = 8080, value_parser = clap::value_parser!(u16).range(1..))]
@@ -197,6 +198,9 @@ pub(crate) struct Up {
     /// Folder with manifests instead of the built-in k8s/ · 내장 k8s/ 대신 쓸 매니페스트 폴더
     #[arg(long, value_name = "DIR")]
     pub(crate) manifests: Option<PathBuf>,
+    /// Clusters and mesh alone, no theatre: what ./deploy-all.sh starts from · 극장 없이 클러스터와 메시만
+    #[arg(long, conflicts_with = "manifests")]
+    pub(crate) empty: bool,
     /// Seed of all dice, so that a run can be repeated · 추첨 시드
     #[arg(long)]
     pub(crate) seed: Option<u64>,

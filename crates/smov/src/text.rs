@@ -106,6 +106,12 @@ macro_rules! dictionary {
 }
 
 dictionary! {
+    EMPTY_HAS_NO_BASELINE: "{}: 극장 없이 시작한 폴더라 되돌릴 처음 설정이 없습니다", "{}: begun without a theatre, so there is no baseline to go back to";
+    EMPTY_HAS_NO_BASELINE_HINT: "./deploy-all.sh를 다시 실행하면 배포한 설정으로 돌아갑니다", "./deploy-all.sh brings back what it deployed";
+    FOLDER_IS_EMPTY: "{}: 극장 없이 시작한 폴더입니다. 극장은 ./deploy-all.sh로 배포하세요", "{}: begun without a theatre; ./deploy-all.sh brings it";
+    FOLDER_IS_NOT_EMPTY: "{}: 이 폴더에는 이미 극장이 있습니다", "{}: there is a theatre in this folder already";
+    OTHER_FOLDER_HINT: "다른 폴더를 쓰세요: --state-dir DIR", "use another folder: --state-dir DIR";
+    TRY_DEPLOY: "극장 배포", "deploy the theatre";
     STARTING: "두 클러스터를 시작합니다…", "Starting two clusters…";
     READY: "준비 완료 · {}초", "ready in {} s";
     READY_PARTLY: "{}초가 지났지만 아직 준비되지 않은 파드가 있습니다: {}", "after {} s these pods are not ready yet: {}";

@@ -33,7 +33,7 @@ pub(crate) async fn run() -> Outcome {
     let clusters: Vec<_> = watched.iter().map(Watched::cluster).collect();
 
     let ingress: Arc<dyn Ingress> = match variable("SMOV_INGRESS") {
-        Some(base) => Arc::new(IngressClient::new(base)),
+        Some(base) => Arc::new(IngressClient::new(base, variable("SMOV_INGRESS_HOST"))),
         None => Arc::new(NoIngress),
     };
     let load_ids: Arc<dyn smov_console::load::IdSource> = match place.seed {

@@ -21,19 +21,21 @@ pub(crate) struct IngressClient {
     client: TcpClient,
     /// `http://127.0.0.1:8080`.
     base: String,
+    /// The name that the gateway's rules are for, where it is not the address.
+    host: Option<HeaderValue>,
 }
 
 impl IngressClient {
-    /// Sends to this address.
-    pub(crate) fn new(base: String) -> Self {
-        Self { client: tcp_client(), base }
+    /// Sends to this address, and asks there for this host.
+    pub(crate) fn new(base: String, host: Option<String>) -> Self {
+        Self { client: tcp_client(), base, host: host.and_then(|host| HeaderValue::from_str(&host).ok()) }
     }
 }
 
 impl Ingress for IngressClient {
     fn send(&self, request: TrafficRequest) -> BoxFuture<'static, Result<u16, String>> {
         let client = self.client.clone();
-        let built = traffic(&self.base, &request);
+        let built = traffic(&self.base, self.host.as_ref(), &request);
         async move {
             let answer = client.request(built?).await.map_err(|error| crate::mesh::up::chain(&error))?;
             let status = answer.status().as_u16();
@@ -47,8 +49,11 @@ impl Ingress for IngressClient {
     }
 }
 
-fn traffic(base: &str, request: &TrafficRequest) -> Result<Request<Full<Bytes>>, String> {
+fn traffic(base: &str, host: Option<&HeaderValue>, request: &TrafficRequest) -> Result<Request<Full<Bytes>>, String> {
     let mut built = Request::get(format!("{base}{}", request.path)).header("x-request-id", &request.id);
+    if let Some(host) = host {
+        built = built.header(http::header::HOST, host);
+    }
     if request.canary {
         built = built.header("x-canary", HeaderValue::from_static("true"));
     }

@@ -31,6 +31,8 @@ pub(crate) struct LocalCluster {
 /// File names of the choices that a state folder remembers.
 pub(crate) const STORE_NOTE: &str = "store";
 pub(crate) const MANIFESTS_NOTE: &str = "manifests";
+/// Says that the folder's clusters began without a theatre.
+pub(crate) const EMPTY_NOTE: &str = "empty";
 
 /// What each cluster starts with.
 #[derive(Debug, Clone)]
@@ -55,7 +57,7 @@ impl Baseline {
     /// A folder may be a copy of `k8s/` (it has `overlays/`), have a folder per cluster (`ctx1`, `ctx2`), or be one for both.
     pub(crate) fn build(manifests: Option<&Path>, store: &Store) -> Result<Self, BuildError> {
         let embedded = matches!(store, Store::Sqlite);
-        let overlay = if embedded { "overlays/local-embedded" } else { "overlays/two-clusters" };
+        let overlay = if embedded { "overlays/local-embedded" } else { "overlays/local-redis" };
         let (files, root): (&dyn Files, PathBuf) = match manifests {
             None => (&BuiltIn, PathBuf::new()),
             Some(folder) => (&Disk, folder.to_owned()),
@@ -75,10 +77,18 @@ impl Baseline {
         Ok(Self { objects })
     }
 
+    /// What a cluster begins with when the theatre comes later, by whoever deploys it: nothing.
+    pub(crate) fn empty() -> Self {
+        Self { objects: BTreeMap::new() }
+    }
+
     /// The baseline that a state folder was started with.
     pub(crate) fn of_state(folder: &Path) -> Result<Self, Failure> {
         let note =
             |name: &str| std::fs::read_to_string(folder.join(name)).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+        if note(EMPTY_NOTE).is_some() {
+            return Err(Failure::new(Exit::Usage, text::EMPTY_HAS_NO_BASELINE, &[&folder.display()]).hint(text::EMPTY_HAS_NO_BASELINE_HINT, &[]));
+        }
         let store = match note(STORE_NOTE).as_deref() {
             None | Some("sqlite") => Store::Sqlite,
             Some("redis") => Store::Redis(PathBuf::new()),

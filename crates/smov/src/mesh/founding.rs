@@ -60,10 +60,13 @@ pub(crate) fn app_environment(state: &State, plan: &Plan) -> Vec<(String, String
 }
 
 /// Brings both clusters to their baseline: everything on the first start, later only what a newer `k8s/` changed.
-pub(crate) fn found(state: &State, baseline: &Baseline, running: &[Running]) -> Result<(), Failure> {
+pub(crate) fn found(state: &State, plan: &Plan, baseline: &Baseline, running: &[Running]) -> Result<(), Failure> {
     for Running { local, cluster, .. } in running {
         let note = format!("{}.baseline", local.name);
-        let platform = platform(local.name);
+        let mut platform = platform(local.name);
+        if !plan.empty {
+            platform.extend(console_rights());
+        }
         let fingerprint = format!("{} {}", baseline.fingerprint(local.name), env!("CARGO_PKG_VERSION"));
         if state.note(&note).as_deref() != Some(&fingerprint) {
             for object in platform.iter().chain(baseline.of(local.name)) {
@@ -75,8 +78,9 @@ pub(crate) fn found(state: &State, baseline: &Baseline, running: &[Running]) -> 
     // Tokens and addresses are of this run.
     for Running { local, cluster, .. } in running {
         for other in running.iter().filter(|other| other.local.name != local.name) {
-            connect(cluster, &other.cluster)?;
+            connect(cluster, &other.cluster, plan.empty)?;
         }
+        announce(cluster, &format!("http://{}", plan.ingress))?;
     }
     Ok(())
 }
@@ -93,12 +97,32 @@ fn platform(cluster: &str) -> Vec<Value> {
         _ => include_str!("../../platform/ctx2.yaml"),
     };
     let mut objects = kustomize::documents(Path::new("platform"), text).expect("a test reads the built-in platform");
-    // The console may write where one person owns the machine (on real clusters: an overlay of its own).
-    let writer = kustomize::BuiltIn;
-    let role = kustomize::Files::read(&writer, Path::new("components/console-write/role.yaml")).expect("built in");
-    objects.extend(kustomize::documents(Path::new("role.yaml"), &role).expect("a test reads the built-in role"));
     objects.sort_by_key(|object| u8::from(object["kind"] != "Namespace"));
     objects
+}
+
+/// The console may write where one person owns the machine (on real clusters: an overlay of its own).
+fn console_rights() -> Vec<Value> {
+    let text = include_str!("../../platform/console.yaml");
+    kustomize::documents(Path::new("console.yaml"), text).expect("a test reads the built-in rights")
+}
+
+/// Where people reach the ingress gateway from this machine. A cloud's load balancer writes its address into the Service's status; here the port is
+/// part of it, which a status cannot say, so an annotation does.
+const URL: &str = "smov.dev/url";
+
+fn announce(cluster: &Cluster, url: &str) -> Outcome {
+    let registry = cluster.registry();
+    let Some(live) = registry.find(&kinds::SERVICE, "istio-system", "cp-gateway") else { return Ok(()) };
+    if live["metadata"]["annotations"][URL] == url {
+        return Ok(());
+    }
+    let options = WriteOptions { field_manager: "smov".to_owned(), ..WriteOptions::default() };
+    let written = registry.modify(&kinds::SERVICE, "istio-system", "cp-gateway", &options, |object| {
+        object["metadata"]["annotations"][URL] = Value::from(url);
+        Ok(())
+    });
+    written.map(|_| ()).map_err(|error| refused(cluster.name(), &live, &error))
 }
 
 /// `kubectl apply` of one object, in process.
@@ -134,13 +158,17 @@ fn ensure_namespace(registry: &Registry, namespace: &str, options: &WriteOptions
     registry.create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}), options).map(|_| ())
 }
 
-/// Lets `cluster` see `other`: a remote secret for its istiod, as `istioctl create-remote-secret` makes it, and one for the console.
-fn connect(cluster: &Cluster, other: &Cluster) -> Outcome {
+/// Lets `cluster` see `other`: a remote secret for its istiod, as `istioctl create-remote-secret` makes it, and one for the console. The latter belongs
+/// to the theatre: whoever deploys that later brings it.
+fn connect(cluster: &Cluster, other: &Cluster, empty: bool) -> Outcome {
     let secrets = [
         ("istio-system", format!("istio-remote-secret-{}", other.name()), "istio-system", "istiod"),
         ("theater-msa", "console-remote-clusters".to_owned(), "theater-msa", "api-gateway"),
     ];
     for (namespace, name, account_namespace, account) in secrets {
+        if empty && namespace != "istio-system" {
+            continue;
+        }
         let mut secret =
             json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": namespace}, "type": "Opaque"});
         let token = match other.authority().issue(account_namespace, account, None) {
@@ -174,6 +202,8 @@ mod tests {
             assert!(objects.iter().any(|object| object["metadata"]["name"] == format!("istiod-{}", local.name)));
             assert_eq!(objects[0]["kind"], "Namespace");
             assert_eq!(objects.iter().any(|object| object["metadata"]["name"] == "cp-gateway"), local.name == "ctx1");
+            assert!(objects.iter().all(|object| object["metadata"]["namespace"] != "theater-msa"));
         }
+        assert_eq!(console_rights().len(), 2);
     }
 }

@@ -174,6 +174,12 @@ fn commands(state: &State, plan: &Plan, info: &RunInfo, language: Language) {
     let kubeconfig = quoted(&state.kubeconfig().display().to_string());
     let shift = r#"[{"op":"replace","path":"/spec/http/1/route/0/weight","value":0},{"op":"replace","path":"/spec/http/1/route/1/weight","value":100}]"#;
     printer::line(&format!("  {}", paint(BOLD, &language.line(text::LABEL_TRY, &[]))));
+    if plan.empty {
+        printer::line(&format!("  {}", paint(DIM, &format!("# {}", language.line(text::TRY_DEPLOY, &[])))));
+        printer::line(&format!("  KUBECONFIG={kubeconfig} ./deploy-all.sh"));
+        printer::line("");
+        return;
+    }
     let lines = [
         (text::TRY_PAGE, info.page.clone()),
         (text::TRY_CURL, format!("curl --noproxy '*' -si {}/users/ | grep -i ^x-", info.page)),

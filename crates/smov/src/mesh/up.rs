@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::admission::MeshAdmission;
-use super::baseline::{Baseline, CLUSTERS, LocalCluster, MANIFESTS_NOTE, STORE_NOTE};
+use super::baseline::{Baseline, CLUSTERS, EMPTY_NOTE, LocalCluster, MANIFESTS_NOTE, STORE_NOTE};
 use super::founding;
 use super::images::Images;
 use super::known;
@@ -39,6 +39,8 @@ pub(crate) struct Plan {
     /// What carries requests, where a pod does not say otherwise.
     pub(crate) data_plane: DataPlane,
     pub(crate) ui_dir: Option<PathBuf>,
+    /// Clusters and mesh alone: somebody else deploys the theatre.
+    pub(crate) empty: bool,
     /// This binary.
     pub(crate) program: PathBuf,
     /// `ko`, `en`, or empty for what the browser asks for.
@@ -73,8 +75,10 @@ pub(crate) fn run(global: &Global, up: &Up, language: Language) -> Outcome {
     let state = State::open(&global.state_dir)?;
     let store = Store::choose(&up.store, state.note(STORE_NOTE).as_deref(), store::find_server())?;
     let manifests = manifests_folder(up)?;
-    let baseline = Baseline::build(manifests.as_deref(), &store)
-        .map_err(|error| Failure::new(Exit::Usage, text::MANIFEST_BROKEN, &[&error]).hint(text::MANIFEST_BROKEN_HINT, &[]))?;
+    let empty = begins_empty(up, &state)?;
+    let baseline = if empty { Ok(Baseline::empty()) } else { Baseline::build(manifests.as_deref(), &store) };
+    let baseline =
+        baseline.map_err(|error| Failure::new(Exit::Usage, text::MANIFEST_BROKEN, &[&error]).hint(text::MANIFEST_BROKEN_HINT, &[]))?;
     let ingress = SocketAddr::new(up.listen, up.port);
     let operator = free_ports(up, ingress)?;
     for variables in [catching_proxy_variables().join(", ")].iter().filter(|names| !names.is_empty()) {
@@ -82,7 +86,7 @@ pub(crate) fn run(global: &Global, up: &Up, language: Language) -> Outcome {
     }
     let program = std::env::current_exe().map_err(|error| Failure::new(Exit::Usage, text::PLAIN, &[&error]))?;
     let plan =
-        Plan { ingress, store, seed: up.seed, data_plane: up.data_plane, ui_dir: up.ui_dir.clone(), program, language: language.code() };
+        Plan { ingress, store, seed: up.seed, data_plane: up.data_plane, ui_dir: up.ui_dir.clone(), empty, program, language: language.code() };
     crate::roles::runtime(true).block_on(serve(state, plan, baseline, manifests, operator, language, started))
 }
 
@@ -104,6 +108,16 @@ fn manifests_folder(up: &Up) -> Result<Option<PathBuf>, Failure> {
     let Some(folder) = &up.manifests else { return Ok(None) };
     let broken = |error: &dyn std::fmt::Display| Failure::new(Exit::Usage, text::BAD_FILE, &[&folder.display(), error]);
     folder.canonicalize().map(Some).map_err(|error| broken(&error))
+}
+
+/// A folder that began without a theatre stays so, and one that has a theatre cannot begin again.
+fn begins_empty(up: &Up, state: &State) -> Result<bool, Failure> {
+    let was_empty = state.note(EMPTY_NOTE).is_some_and(|note| !note.is_empty());
+    if was_empty && up.manifests.is_some() || up.empty && !was_empty && state.note(MANIFESTS_NOTE).is_some() {
+        let message = if was_empty { text::FOLDER_IS_EMPTY } else { text::FOLDER_IS_NOT_EMPTY };
+        return Err(Failure::new(Exit::Usage, message, &[&state.folder().display()]).hint(text::OTHER_FOLDER_HINT, &[]));
+    }
+    Ok(was_empty || up.empty)
 }
 
 /// Are the ports for people free? The operator door is kept; the ingress port is its pod's to take.
@@ -138,10 +152,11 @@ async fn serve(
     }
     state.write_note(STORE_NOTE, &plan.store.name())?;
     state.write_note(MANIFESTS_NOTE, &manifests.map(|path| path.display().to_string()).unwrap_or_default())?;
+    state.write_note(EMPTY_NOTE, if plan.empty { "yes" } else { "" })?;
     write_kubeconfig(&state, &running)?;
     founding::prepare_store(&state, &plan)?;
     let kubelets = running.iter().map(|running| kubelet(&state, &plan, running)).collect::<Result<Vec<_>, _>>()?;
-    founding::found(&state, &baseline, &running)?;
+    founding::found(&state, &plan, &baseline, &running)?;
 
     let operator_url = operator.local_addr().map(|address| format!("http://localhost:{}", address.port())).unwrap_or_default();
     let info = RunInfo {
@@ -168,6 +183,7 @@ async fn serve(
         let registry = running.cluster.registry().clone();
         server_tasks.spawn(running.bound.run(servers.clone()));
         server_tasks.spawn(controllers::run(registry.clone(), servers.clone()));
+        server_tasks.spawn(controllers::token_secrets::run(running.cluster.clone(), servers.clone()));
         server_tasks.spawn(scheduler::run(registry, servers.clone()));
         pod_tasks.spawn(kubelet.run(pods.clone()));
     }
