@@ -16,6 +16,7 @@ mod gateways;
 mod hosts;
 pub mod input;
 mod left_out;
+mod mutual_tls;
 mod objects;
 mod policies;
 mod ports;
@@ -66,6 +67,7 @@ impl Prepared<'_> {
         self.check_references(known, &mut findings);
         self.check_hosts(&mut findings);
         self.check_policies(known, &mut findings);
+        self.check_mutual_tls(known, &mut findings);
         self.check_gateways(known, &mut findings);
         findings
     }

@@ -10,19 +10,20 @@ use std::sync::{Arc, Mutex};
 use smov_model::cluster::Cluster;
 use smov_model::names::{ClusterName, Hostname, ResourceRef};
 use smov_model::snapshot::{Snapshot, SnapshotVersion};
-use smov_model::tls::DEFAULT_TRUST_DOMAIN;
 use smov_model::workload::Workload;
 
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::world::{ObjectKey, ProxyIdentity, Role, World};
 
 mod action;
+mod cluster_tls;
 mod clusters;
 mod delegates;
 mod gateway;
 mod hash;
 mod inbound;
 mod locality;
+mod mutual_tls;
 mod outbound;
 mod policies;
 mod route_policy;
@@ -30,15 +31,18 @@ mod rules;
 mod service_entries;
 mod services;
 mod tcp;
+mod tls_origin;
 mod virtual_services;
 mod workloads;
 
 use clusters::ClientKind;
 pub(crate) use clusters::{label, outlier};
+pub(crate) use mutual_tls::{Mode, PeerAuthentications, is_able};
 pub(crate) use outbound::mesh_gateway;
 pub(crate) use policies::{Policies, Policy};
 pub(crate) use rules::{RuleScope, is_catch_all};
 pub(crate) use services::{MeshPort, MeshService, Services};
+pub(crate) use tls_origin::WrittenTls;
 pub(crate) use virtual_services::VirtualServices;
 
 /// A snapshot and what compile found on the way.
@@ -62,6 +66,7 @@ pub struct Prepared<'w> {
     pub(crate) services: Services,
     pub(crate) policies: Policies<'w>,
     pub(crate) virtual_services: VirtualServices<'w>,
+    pub(crate) peer_authentications: PeerAuthentications<'w>,
     pods: BTreeMap<&'w ObjectKey, Arc<Workload>>,
     peers: BTreeMap<IpAddr, Arc<Workload>>,
     /// Routes of sidecars by the kind of client.
@@ -79,6 +84,7 @@ impl<'w> Prepared<'w> {
             services: Services::new(world, &pods, &peers),
             policies: Policies::new(world),
             virtual_services: VirtualServices::new(world),
+            peer_authentications: PeerAuthentications::new(world),
             world,
             pods,
             peers,
@@ -117,11 +123,11 @@ impl<'w> Prepared<'w> {
                 Role::Sidecar => self.inbound(proxy),
                 Role::Gateway => Vec::new(),
             },
-            clusters: (*self.clusters_for(&workload)).clone(),
+            clusters: (*self.clusters_for(&workload, proxy.role)).clone(),
             peers: self.peers.clone(),
             path_normalization: self.world.mesh.path_normalization,
             protected: self.world.protected.clone(),
-            trust_domain: DEFAULT_TRUST_DOMAIN.into(),
+            trust_domain: self.world.mesh.trust_domain.as_str().into(),
             proxy: workload,
         };
         Compiled { snapshot, diagnostics }

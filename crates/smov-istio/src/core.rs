@@ -9,7 +9,9 @@ use serde::Deserialize;
 
 use crate::resource::Metadata;
 
+mod credential;
 mod protocol;
+pub use credential::Credential;
 pub use protocol::PortProtocol;
 
 /// A Service, as one cluster has it.
@@ -86,7 +88,7 @@ pub struct Pod {
     pub owner: Option<(String, String)>,
     /// Numbers of named container ports.
     pub named_ports: BTreeMap<String, u16>,
-    /// Is there a container `istio-proxy`?
+    /// Is there a container `istio-proxy`, beside others? Alone it is a gateway.
     pub has_sidecar: bool,
     /// Is nothing said against its being ready?
     pub ready: bool,
@@ -329,7 +331,8 @@ impl<'de> Deserialize<'de> for Pod {
         let PodObject { metadata, spec, status } = PodObject::deserialize(deserializer)?;
         let ended = matches!(status.phase.as_str(), "Succeeded" | "Failed");
         let mut containers = spec.containers.iter().chain(&spec.init_containers);
-        let has_sidecar = containers.clone().any(|container| container.name == "istio-proxy");
+        let has_sidecar = containers.clone().any(|container| container.name == "istio-proxy")
+            && spec.containers.iter().any(|container| container.name != "istio-proxy");
         let named = containers.by_ref().flat_map(|container| &container.ports).filter(|port| !port.name.is_empty());
         Ok(Self {
             named_ports: named.map(|port| (port.name.clone(), port.container_port)).collect(),

@@ -17,12 +17,14 @@ mod chances;
 mod difference;
 mod examples;
 mod question;
+mod security;
 
 pub use callers::{Caller, caller, gateway};
 pub use chances::{Chance, End};
 pub use difference::{Change, differences};
 pub use examples::{Example, examples};
 pub use question::{InvalidQuestion, Question};
+pub use security::{ClientSide, ClusterSecurity, ServerSide, Verdict};
 
 /// The way of one request through one proxy, without dice: odds in place of draws.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

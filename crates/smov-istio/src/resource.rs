@@ -14,11 +14,13 @@ use crate::diagnostic::{Diagnostic, Severity};
 
 mod destination_rule;
 mod gateway;
+mod peer_authentication;
 mod service_entry;
 mod virtual_service;
 
 pub use destination_rule::*;
 pub use gateway::*;
+pub use peer_authentication::*;
 pub use service_entry::*;
 pub use virtual_service::*;
 
@@ -137,7 +139,20 @@ impl IstioKind {
 
     /// Does it steer the mesh? The others are stored and checked by their schema.
     pub fn is_executed(self) -> bool {
-        matches!(self, Self::VirtualService | Self::DestinationRule | Self::Gateway | Self::ServiceEntry | Self::WorkloadEntry)
+        matches!(
+            self,
+            Self::VirtualService
+                | Self::DestinationRule
+                | Self::Gateway
+                | Self::ServiceEntry
+                | Self::WorkloadEntry
+                | Self::PeerAuthentication
+        )
+    }
+
+    /// May an object of it have no `spec`? A policy that says nothing is a policy.
+    pub fn may_lack_spec(self) -> bool {
+        !self.is_executed() || self == Self::PeerAuthentication
     }
 
     /// By the word of `kind:`.
@@ -184,7 +199,15 @@ pub fn parse_resource<S: DeserializeOwned>(kind: IstioKind, object: &Value) -> R
         metadata: Metadata,
         spec: S,
     }
-    let Object { mut metadata, spec } = read::<Object<S>>(object)?;
+    let with_spec = || {
+        let mut object = object.clone();
+        object.as_object_mut().map(|fields| fields.insert("spec".to_owned(), Value::Object(serde_json::Map::new())));
+        object
+    };
+    let Object { mut metadata, spec } = match object.get("spec") {
+        None | Some(Value::Null) if kind.may_lack_spec() => read::<Object<S>>(&with_spec())?,
+        _ => read::<Object<S>>(object)?,
+    };
     if metadata.namespace.is_empty() {
         "default".clone_into(&mut metadata.namespace);
     }

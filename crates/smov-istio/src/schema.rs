@@ -125,8 +125,7 @@ pub fn check(kind: IstioKind, object: &Value) -> Vec<Diagnostic> {
         walk.kind_not_executed(kind);
     }
     match object.get("spec") {
-        // A policy without any rule is a policy.
-        Some(Value::Null) | None if !kind.is_executed() => {}
+        Some(Value::Null) | None if kind.may_lack_spec() => {}
         Some(Value::Null) | None => walk.wrong_type("spec", "Required value", "필수 값이 없습니다"),
         Some(spec) => walk.value(spec, spec_of(kind), "spec"),
     }

@@ -8,7 +8,8 @@ use smov_model::names::ResourceRef;
 
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::resource::{
-    DestinationRuleSpec, GatewaySpec, IstioKind, ServiceEntrySpec, VirtualServiceSpec, WorkloadEntrySpec, parse_resource, reference_of,
+    DestinationRuleSpec, GatewaySpec, IstioKind, PeerAuthenticationSpec, ServiceEntrySpec, VirtualServiceSpec, WorkloadEntrySpec,
+    parse_resource, reference_of,
 };
 use crate::schema::{UNKNOWN_FIELD, check, prune_as};
 
@@ -22,6 +23,7 @@ mod http_policy;
 mod http_route;
 mod load_balancer;
 mod names;
+mod peer_authentication;
 mod reachable;
 mod service_entry;
 mod values;
@@ -71,12 +73,11 @@ fn webhook(kind: IstioKind, object: &Value) -> Vec<Diagnostic> {
         IstioKind::ServiceEntry => parse_resource::<ServiceEntrySpec>(kind, object).map(|r| service_entry::check(&r.spec, &mut findings)),
         IstioKind::WorkloadEntry => parse_resource::<WorkloadEntrySpec>(kind, object)
             .map(|r| service_entry::check_workload(&r.spec, "spec", None, true, &mut findings)),
+        IstioKind::PeerAuthentication => {
+            parse_resource::<PeerAuthenticationSpec>(kind, object).map(|r| peer_authentication::check(&r.spec, &mut findings))
+        }
         // What is not executed is checked by its schema alone.
-        IstioKind::Sidecar
-        | IstioKind::PeerAuthentication
-        | IstioKind::AuthorizationPolicy
-        | IstioKind::RequestAuthentication
-        | IstioKind::Telemetry => Ok(()),
+        IstioKind::Sidecar | IstioKind::AuthorizationPolicy | IstioKind::RequestAuthentication | IstioKind::Telemetry => Ok(()),
     };
     if let Err(finding) = outcome {
         findings.list.push(*finding);

@@ -13,11 +13,11 @@ use smov_model::link::LinkAddresses;
 use smov_model::names::{KubeCluster, Namespace, ResourceRef};
 use smov_model::wire::ProxyRole;
 
-use crate::core::{EndpointSlice, Node, Pod, ReplicaSet, Service};
+use crate::core::{Credential, EndpointSlice, Node, Pod, ReplicaSet, Service};
 use crate::diagnostic::{Diagnostic, Severity, has_errors};
 use crate::resource::{
-    DestinationRuleSpec, GatewaySpec, IstioKind, Resource, ServiceEntrySpec, VirtualServiceSpec, WorkloadEntrySpec, parse_resource,
-    reference_of,
+    DestinationRuleSpec, GatewaySpec, IstioKind, PeerAuthenticationSpec, Resource, ServiceEntrySpec, VirtualServiceSpec, WorkloadEntrySpec,
+    parse_resource, reference_of,
 };
 use crate::validate::validate_as;
 
@@ -106,6 +106,8 @@ pub struct World {
     pub(crate) gateways: Table<Resource<GatewaySpec>>,
     pub(crate) service_entries: Table<Resource<ServiceEntrySpec>>,
     pub(crate) workload_entries: Table<Resource<WorkloadEntrySpec>>,
+    pub(crate) peer_authentications: Table<Resource<PeerAuthenticationSpec>>,
+    pub(crate) credentials: Table<Credential>,
     pub(crate) services: Table<Service>,
     pub(crate) slices: Table<EndpointSlice>,
     pub(crate) pods: Table<Pod>,
@@ -155,6 +157,8 @@ impl WorldBuilder {
             mesh: self.mesh,
             service_entries: Table::new(),
             workload_entries: Table::new(),
+            peer_authentications: Table::new(),
+            credentials: Table::new(),
             protected: self.protected,
             link: self.link,
             virtual_services: Table::new(),
@@ -215,7 +219,9 @@ impl World {
             WatchedKind::Gateway => take_rule(&mut self.gateways, IstioKind::Gateway, key, object),
             WatchedKind::ServiceEntry => take_rule(&mut self.service_entries, IstioKind::ServiceEntry, key, object),
             WatchedKind::WorkloadEntry => take_rule(&mut self.workload_entries, IstioKind::WorkloadEntry, key, object),
+            WatchedKind::PeerAuthentication => take_rule(&mut self.peer_authentications, IstioKind::PeerAuthentication, key, object),
             WatchedKind::ConfigMap => self.take_mesh(key, object),
+            WatchedKind::Secret => self.take_credential(key, object),
             WatchedKind::Service => take_core(&mut self.services, key, object),
             WatchedKind::EndpointSlice => take_core(&mut self.slices, key, object),
             WatchedKind::Pod => take_core(&mut self.pods, key, object),
@@ -243,6 +249,15 @@ impl World {
         }
     }
 
+    /// Of Secrets only those with certificates are kept.
+    fn take_credential(&mut self, key: &ObjectKey, object: &Value) -> (bool, Vec<Diagnostic>) {
+        let changed = match Credential::read(object) {
+            Some(credential) => replace_if_other(&mut self.credentials, key, credential),
+            None => self.credentials.remove(key).is_some(),
+        };
+        (changed, Vec::new())
+    }
+
     /// Says whether it is another than before.
     fn set_mesh(&mut self, mesh: MeshConfig) -> bool {
         let other = self.mesh != mesh;
@@ -265,6 +280,8 @@ impl World {
             WatchedKind::Gateway => self.gateways.remove(key).is_some(),
             WatchedKind::ServiceEntry => self.service_entries.remove(key).is_some(),
             WatchedKind::WorkloadEntry => self.workload_entries.remove(key).is_some(),
+            WatchedKind::PeerAuthentication => self.peer_authentications.remove(key).is_some(),
+            WatchedKind::Secret => self.credentials.remove(key).is_some(),
             WatchedKind::ConfigMap => self.holds_mesh(key) && self.set_mesh(self.first_mesh.clone()),
             WatchedKind::Service => self.services.remove(key).is_some(),
             WatchedKind::EndpointSlice => self.slices.remove(key).is_some(),
@@ -312,6 +329,8 @@ impl World {
             WatchedKind::Gateway => of(&self.gateways, cluster),
             WatchedKind::ServiceEntry => of(&self.service_entries, cluster),
             WatchedKind::WorkloadEntry => of(&self.workload_entries, cluster),
+            WatchedKind::PeerAuthentication => of(&self.peer_authentications, cluster),
+            WatchedKind::Secret => of(&self.credentials, cluster),
             WatchedKind::ConfigMap => vec![self.mesh_key()].into_iter().filter(|key| key.cluster == *cluster).collect(),
             WatchedKind::Service => of(&self.services, cluster),
             WatchedKind::EndpointSlice => of(&self.slices, cluster),

@@ -113,7 +113,9 @@ impl Report {
 
 /// What the webhook refuses is `IST0106` to the public, what it warns of `IST0133`; our own word stays beside it.
 pub(super) fn found(file: Option<String>, mut finding: Diagnostic) -> Found {
-    const OURS: [&str; 8] = [
+    const OURS: [&str; 10] = [
+        "mtls-conflict",
+        "credential-unused",
         "unknown-field",
         "not-executed",
         "never-ejects",

@@ -6,18 +6,20 @@ use std::sync::{Arc, PoisonError};
 
 use smov_model::cluster::{Cluster, ConnectionLimits, Discovery, Endpoint, LoadBalancer, OutlierDetection};
 use smov_model::names::{ClusterName, Namespace, SubsetName};
-use smov_model::tls::ClusterTls;
 use smov_model::workload::Workload;
 
+use super::cluster_tls::Asked;
 use super::route_policy::duration;
 use super::services::{MeshPort, MeshService};
 use super::{Policy, Prepared, locality};
 use crate::resource::{ConnectionPoolSettings, LoadBalancerSettings, OutlierDetectionSpec, PolicyBlocks};
+use crate::world::Role;
 
 /// What of a client decides on its clusters, so that clients of one kind share them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ClientKind {
-    namespace: Namespace,
+    pub(super) namespace: Namespace,
+    pub(super) role: Role,
     locality: String,
     /// Only where some rule asks for them.
     labels: BTreeMap<String, String>,
@@ -25,23 +27,29 @@ pub(super) struct ClientKind {
 
 impl Prepared<'_> {
     /// The clusters as a client sees them: DestinationRules are looked up by its namespace, localities are compared with its own.
-    pub(crate) fn clusters_for(&self, client: &Workload) -> Arc<BTreeMap<ClusterName, Cluster>> {
+    pub(crate) fn clusters_for(&self, client: &Workload, role: Role) -> Arc<BTreeMap<ClusterName, Cluster>> {
         let by_labels = self.policies.by_labels || !self.world.mesh.locality.failover_priority.is_empty();
         let kind = ClientKind {
             namespace: client.namespace.clone(),
+            role,
             locality: client.locality(),
             labels: if by_labels { client.labels.clone() } else { BTreeMap::new() },
         };
         let mut known = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
-        known.entry(kind).or_insert_with(|| Arc::new(self.build_clusters(client))).clone()
+        if let Some(built) = known.get(&kind) {
+            return Arc::clone(built);
+        }
+        let built = Arc::new(self.build_clusters(client, &kind));
+        known.insert(kind, Arc::clone(&built));
+        built
     }
 
-    fn build_clusters(&self, client: &Workload) -> BTreeMap<ClusterName, Cluster> {
+    fn build_clusters(&self, client: &Workload, kind: &ClientKind) -> BTreeMap<ClusterName, Cluster> {
         let mut clusters = BTreeMap::new();
         for service in self.services.visible_to(&client.namespace) {
             let policy = self.policies.find_for(client, Some(&service.namespace), &service.host);
             for port in &service.ports {
-                for cluster in self.clusters_of(service, port, policy, client) {
+                for cluster in self.clusters_of(service, port, policy, (client, kind)) {
                     clusters.insert(cluster.name.clone(), cluster);
                 }
             }
@@ -49,8 +57,17 @@ impl Prepared<'_> {
         clusters
     }
 
-    fn clusters_of(&self, service: &MeshService, port: &MeshPort, policy: Option<&Policy<'_>>, client: &Workload) -> Vec<Cluster> {
-        let effective = |subset| policy.map(|policy| policy.effective(subset, port.port)).unwrap_or_default();
+    fn clusters_of(
+        &self,
+        service: &MeshService,
+        port: &MeshPort,
+        policy: Option<&Policy<'_>>,
+        client: (&Workload, &ClientKind),
+    ) -> Vec<Cluster> {
+        let effective = |subset| {
+            let blocks = policy.map(|policy| policy.effective(subset, port.port)).unwrap_or_default();
+            (blocks, policy.is_some_and(Policy::is_for_certain_clients))
+        };
         let mut clusters = vec![self.cluster(service, port, None, &effective(None), client, |_| true)];
         for subset in policy.iter().flat_map(|policy| &policy.subsets) {
             let Ok(name) = subset.name.parse::<SubsetName>() else { continue };
@@ -65,8 +82,8 @@ impl Prepared<'_> {
         service: &MeshService,
         port: &MeshPort,
         subset: Option<SubsetName>,
-        blocks: &PolicyBlocks,
-        client: &Workload,
+        (blocks, for_certain_clients): &(PolicyBlocks, bool),
+        (client, kind): (&Workload, &ClientKind),
         selects: impl Fn(&Workload) -> bool,
     ) -> Cluster {
         let balancer = blocks.load_balancer.as_ref();
@@ -77,7 +94,7 @@ impl Prepared<'_> {
             workload: workload.clone(),
             weight: port.weights.get(address).copied().unwrap_or(1),
             priority: 0,
-            mutual_tls: false,
+            mutual_tls: u32::from(address.port()).try_into().is_ok_and(|port| self.takes_mutual_tls(workload, port)),
             via: if workload.cluster == self.world.own { None } else { self.world.link.and_then(|link| link.through_socket(*address)) },
         };
         let mut endpoints: Vec<Endpoint> = match discovery {
@@ -90,6 +107,8 @@ impl Prepared<'_> {
             Some(false) => Vec::new(),
             Some(true) | None => locality::arrange(&mut endpoints, setting, client, blocks.outlier_detection.is_some()),
         };
+        let asked = Asked { service, port, subset: subset.as_ref(), discovery: &discovery, for_certain_clients: *for_certain_clients };
+        let tls = self.cluster_tls(&asked, blocks.tls.as_ref(), kind);
         Cluster {
             name: ClusterName { port: port.port, subset, host: service.host.clone() },
             protocol: port.protocol.in_snapshot(),
@@ -99,7 +118,7 @@ impl Prepared<'_> {
             outlier: blocks.outlier_detection.as_ref().map(outlier),
             discovery,
             locality_weights,
-            tls: ClusterTls::Disable,
+            tls,
         }
     }
 }

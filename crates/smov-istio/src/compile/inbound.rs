@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use smov_model::names::Port;
 use smov_model::snapshot::InboundPort;
-use smov_model::tls::MutualTlsMode;
 
 use super::Prepared;
 use crate::core::{Pod, TargetPort};
@@ -15,6 +14,7 @@ impl Prepared<'_> {
     pub(super) fn inbound(&self, proxy: &ProxyIdentity) -> Vec<InboundPort> {
         let key = ObjectKey { namespace: proxy.namespace.to_string(), name: proxy.pod.clone(), cluster: proxy.cluster.clone() };
         let Some(pod) = self.world.pods.get(&key) else { return Vec::new() };
+        let workload = self.workload_of(proxy);
         let mut ports: BTreeMap<Port, InboundPort> = BTreeMap::new();
         for (service_key, service) in &self.world.services {
             let near = service_key.cluster == key.cluster && service_key.namespace == key.namespace;
@@ -29,7 +29,7 @@ impl Prepared<'_> {
                     port,
                     protocol: service_port.protocol.in_snapshot(),
                     service: Some(host.clone()),
-                    mutual_tls: MutualTlsMode::default(),
+                    mutual_tls: self.peer_authentications.of(&workload, port).mode,
                 };
                 ports.entry(port).or_insert_with(entry);
             }

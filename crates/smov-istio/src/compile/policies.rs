@@ -170,6 +170,11 @@ impl<'w> Policy<'w> {
         self.viewers.is_empty() || self.viewers.iter().any(sees)
     }
 
+    /// Is it only for clients with certain labels?
+    pub(crate) fn is_for_certain_clients(&self) -> bool {
+        self.selector.is_some()
+    }
+
     pub(crate) fn subset(&self, name: &str) -> Option<&'w Subset> {
         self.subsets.iter().copied().find(|subset| subset.name == name)
     }

@@ -44,6 +44,8 @@ fn of_entry(world: &World, pods: &BTreeMap<&ObjectKey, Arc<Workload>>, entry: &R
         namespace: namespace.clone(),
         reference: entry.reference(),
         export_to: entry.spec.export_to.clone(),
+        external: entry.spec.location.as_deref() != Some("MESH_INTERNAL"),
+        subject_alt_names: entry.spec.subject_alt_names.clone(),
         cluster_ips: BTreeMap::from([(world.own.clone(), addresses.clone())]),
     };
     entry.spec.hosts.iter().filter_map(|host| host.parse().ok()).map(service).collect()

@@ -28,6 +28,10 @@ pub(crate) struct MeshService {
     pub(crate) reference: ResourceRef,
     pub(crate) ports: Vec<MeshPort>,
     pub(crate) export_to: Vec<String>,
+    /// Is it outside the mesh (`MESH_EXTERNAL`)?
+    pub(crate) external: bool,
+    /// Names that a ServiceEntry gives its servers.
+    pub(crate) subject_alt_names: Vec<String>,
     /// Its addresses by cluster; those of a ServiceEntry under the own one.
     pub(crate) cluster_ips: BTreeMap<KubeCluster, Vec<IpAddr>>,
 }
@@ -182,6 +186,8 @@ impl MeshService {
             },
             ports: first.ports.iter().filter_map(port).collect(),
             export_to: first.export_to.clone(),
+            external: false,
+            subject_alt_names: Vec::new(),
             cluster_ips: copies.iter().map(|(cluster, copy)| ((*cluster).clone(), copy.cluster_ips.clone())).collect(),
             namespace,
         })

@@ -15,7 +15,7 @@ pub struct ServiceEntrySpec {
     pub addresses: Vec<String>,
     /// Its ports.
     pub ports: Vec<ServiceEntryPort>,
-    /// `MESH_EXTERNAL` (default) or `MESH_INTERNAL`: no effect without mTLS.
+    /// `MESH_EXTERNAL` (default) or `MESH_INTERNAL`: only those inside are called with the mesh's mutual TLS.
     pub location: Option<String>,
     /// `NONE` (default), `STATIC`, `DNS`, `DNS_ROUND_ROBIN`, `DYNAMIC_DNS`.
     pub resolution: Option<String>,

@@ -99,7 +99,7 @@ const TLS: Shape = Object(&[
     on("clientCertificate", Text),
     on("privateKey", Text),
     on("caCertificates", Text),
-    on("caCrl", Text),
+    not_yet("caCrl", Text),
     on("credentialName", Text),
     on("subjectAltNames", TEXTS),
     on("sni", Text),
@@ -107,12 +107,7 @@ const TLS: Shape = Object(&[
 ]);
 
 const fn blocks() -> [Field; 4] {
-    [
-        on("loadBalancer", LOAD_BALANCER),
-        on("connectionPool", CONNECTION_POOL),
-        on("outlierDetection", OUTLIER_DETECTION),
-        not_yet("tls", TLS),
-    ]
+    [on("loadBalancer", LOAD_BALANCER), on("connectionPool", CONNECTION_POOL), on("outlierDetection", OUTLIER_DETECTION), on("tls", TLS)]
 }
 
 const PORT_POLICY: Shape = {

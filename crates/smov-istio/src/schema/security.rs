@@ -5,8 +5,7 @@ use super::{SELECTOR, Shape, TARGET_REFERENCE, TEXTS, not_yet, on};
 
 const MTLS: Shape = Object(&[on("mode", OneOf(&["UNSET", "DISABLE", "PERMISSIVE", "STRICT"]))]);
 
-pub(super) const PEER_AUTHENTICATION: Shape =
-    Object(&[not_yet("selector", SELECTOR), not_yet("mtls", MTLS), not_yet("portLevelMtls", Map(&MTLS))]);
+pub(super) const PEER_AUTHENTICATION: Shape = Object(&[on("selector", SELECTOR), on("mtls", MTLS), on("portLevelMtls", Map(&MTLS))]);
 
 const SOURCE: Shape = Object(&[
     on("principals", TEXTS),

@@ -1,7 +1,7 @@
 //! Fields of ServiceEntry and WorkloadEntry.
 
 use super::Shape::{Integer, List, Map, Object, OneOf, Text};
-use super::{Field, Shape, TEXT_MAP, TEXTS, no_effect, not_yet, on};
+use super::{Field, Shape, TEXT_MAP, TEXTS, not_yet, on};
 
 const WORKLOAD: [Field; 7] = [
     on("address", Text),
@@ -19,11 +19,10 @@ pub(super) const SPEC: Shape = Object(&[
     on("hosts", TEXTS),
     on("addresses", TEXTS),
     on("ports", List(&Object(&[on("number", Integer), on("protocol", Text), on("name", Text), on("targetPort", Integer)]))),
-    // Without mTLS it makes no difference.
-    no_effect("location", OneOf(&["MESH_EXTERNAL", "MESH_INTERNAL"])),
+    on("location", OneOf(&["MESH_EXTERNAL", "MESH_INTERNAL"])),
     on("resolution", OneOf(&["NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS"])),
     on("endpoints", List(&WORKLOAD_ENTRY)),
     on("workloadSelector", Object(&[on("labels", TEXT_MAP)])),
     on("exportTo", TEXTS),
-    not_yet("subjectAltNames", TEXTS),
+    on("subjectAltNames", TEXTS),
 ]);

@@ -15,27 +15,32 @@ pub enum WatchedKind {
     ReplicaSet,
     /// Of these only the one that holds MeshConfig: `istio` in the root namespace.
     ConfigMap,
+    /// Of these only those that hold certificates, for `credentialName`.
+    Secret,
     ServiceEntry,
     WorkloadEntry,
     VirtualService,
     DestinationRule,
     Gateway,
+    PeerAuthentication,
 }
 
 impl WatchedKind {
     /// All of them; rules last, so that a first list brings the Services before what names them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Service,
         Self::EndpointSlice,
         Self::Pod,
         Self::Node,
         Self::ReplicaSet,
         Self::ConfigMap,
+        Self::Secret,
         Self::ServiceEntry,
         Self::WorkloadEntry,
         Self::VirtualService,
         Self::DestinationRule,
         Self::Gateway,
+        Self::PeerAuthentication,
     ];
 
     /// As `kind:` has it.
@@ -47,23 +52,26 @@ impl WatchedKind {
             Self::Node => "Node",
             Self::ReplicaSet => "ReplicaSet",
             Self::ConfigMap => "ConfigMap",
+            Self::Secret => "Secret",
             Self::ServiceEntry => IstioKind::ServiceEntry.as_str(),
             Self::WorkloadEntry => IstioKind::WorkloadEntry.as_str(),
             Self::VirtualService => IstioKind::VirtualService.as_str(),
             Self::DestinationRule => IstioKind::DestinationRule.as_str(),
             Self::Gateway => IstioKind::Gateway.as_str(),
+            Self::PeerAuthentication => IstioKind::PeerAuthentication.as_str(),
         }
     }
 
     /// Group and version in which it is watched: `networking.istio.io/v1`.
     pub fn api_version(self) -> &'static str {
         match self {
-            Self::Service | Self::Pod | Self::Node | Self::ConfigMap => "v1",
+            Self::Service | Self::Pod | Self::Node | Self::ConfigMap | Self::Secret => "v1",
             Self::EndpointSlice => "discovery.k8s.io/v1",
             Self::ReplicaSet => "apps/v1",
             Self::VirtualService | Self::DestinationRule | Self::Gateway | Self::ServiceEntry | Self::WorkloadEntry => {
                 "networking.istio.io/v1"
             }
+            Self::PeerAuthentication => "security.istio.io/v1",
         }
     }
 
@@ -76,17 +84,19 @@ impl WatchedKind {
             Self::Node => "nodes",
             Self::ReplicaSet => "replicasets",
             Self::ConfigMap => "configmaps",
+            Self::Secret => "secrets",
             Self::ServiceEntry => "serviceentries",
             Self::WorkloadEntry => "workloadentries",
             Self::VirtualService => "virtualservices",
             Self::DestinationRule => "destinationrules",
             Self::Gateway => "gateways",
+            Self::PeerAuthentication => "peerauthentications",
         }
     }
 
     /// Is it configuration, which counts only from the own cluster?
     pub fn is_rule(self) -> bool {
-        self.istio().is_some() || self == Self::ConfigMap
+        self.istio().is_some() || matches!(self, Self::ConfigMap | Self::Secret)
     }
 
     /// Is it read only in the root namespace?

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use smov_model::names::Namespace;
 use smov_model::snapshot::{PathNormalization, UnknownHosts};
+use smov_model::tls::DEFAULT_TRUST_DOMAIN;
 
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::resource::{HttpRetry, LocalityLbSetting, reference_of};
@@ -14,6 +15,8 @@ use crate::resource::{HttpRetry, LocalityLbSetting, reference_of};
 pub struct MeshConfig {
     /// First part of every identity.
     pub trust_domain: String,
+    /// `enableAutoMtls`: mutual TLS between sidecars where no DestinationRule says otherwise. On by default.
+    pub auto_mutual_tls: bool,
     /// What happens with hosts that nobody knows.
     pub unknown_hosts: UnknownHosts,
     /// How paths are brought into their normal form.
@@ -29,7 +32,8 @@ pub struct MeshConfig {
 impl Default for MeshConfig {
     fn default() -> Self {
         Self {
-            trust_domain: "cluster.local".to_owned(),
+            trust_domain: DEFAULT_TRUST_DOMAIN.to_owned(),
+            auto_mutual_tls: true,
             unknown_hosts: UnknownHosts::AllowAny,
             path_normalization: PathNormalization::Base,
             locality: LocalityLbSetting { enabled: Some(true), ..LocalityLbSetting::default() },
@@ -44,6 +48,7 @@ impl Default for MeshConfig {
 #[serde(rename_all = "camelCase", default)]
 struct Written {
     trust_domain: Option<String>,
+    enable_auto_mtls: Option<bool>,
     root_namespace: Option<Namespace>,
     outbound_traffic_policy: OutboundTrafficPolicy,
     path_normalization: Normalization,
@@ -93,7 +98,8 @@ impl MeshConfig {
             Some(NormalizationType::DecodeAndMergeSlashes) => PathNormalization::DecodeAndMergeSlashes,
         };
         Ok(Self {
-            trust_domain: written.trust_domain.unwrap_or_else(|| self.trust_domain.clone()),
+            trust_domain: written.trust_domain.filter(|domain| !domain.is_empty()).unwrap_or_else(|| self.trust_domain.clone()),
+            auto_mutual_tls: written.enable_auto_mtls.unwrap_or(self.auto_mutual_tls),
             unknown_hosts: written.outbound_traffic_policy.mode.unwrap_or(self.unknown_hosts),
             path_normalization,
             locality: written.locality_lb_setting.unwrap_or_else(|| self.locality.clone()),

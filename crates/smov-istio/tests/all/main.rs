@@ -11,6 +11,8 @@ mod fixtures;
 #[cfg(test)]
 mod input;
 #[cfg(test)]
+mod mutual_tls;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod schema;

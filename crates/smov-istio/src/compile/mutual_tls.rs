@@ -1,0 +1,110 @@
+//! PeerAuthentications: what each port of a workload takes, and who says so
+//! (<https://istio.io/latest/docs/concepts/security/#peer-authentication>).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use smov_model::cluster::Endpoint;
+use smov_model::names::{Namespace, Port};
+use smov_model::route::Origin;
+use smov_model::tls::{MutualTlsMode, SpiffeId};
+use smov_model::workload::Workload;
+
+use super::Prepared;
+use super::services::MeshService;
+use crate::resource::{MutualTlsSetting, PeerAuthenticationSpec, Resource};
+use crate::world::World;
+
+/// A pod's own word on whether it takes mutual TLS; an injector writes it.
+const TLS_MODE_LABEL: &str = "security.istio.io/tlsMode";
+
+/// All PeerAuthentications of the own cluster, by what they are for.
+#[derive(Debug)]
+pub(crate) struct PeerAuthentications<'w> {
+    mesh: Option<&'w Resource<PeerAuthenticationSpec>>,
+    namespaces: BTreeMap<&'w str, &'w Resource<PeerAuthenticationSpec>>,
+    /// Those with a selector, oldest first. One in the root namespace is for nobody, as in Istio.
+    workloads: BTreeMap<&'w str, Vec<&'w Resource<PeerAuthenticationSpec>>>,
+}
+
+/// What a port takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mode {
+    pub(crate) mode: MutualTlsMode,
+    /// Who says so; `None` = nobody, it is Istio's default.
+    pub(crate) origin: Option<Origin>,
+}
+
+impl<'w> PeerAuthentications<'w> {
+    pub(crate) fn new(world: &'w World) -> Self {
+        let mut policies: Vec<&Resource<PeerAuthenticationSpec>> = world.peer_authentications.values().map(|policy| &**policy).collect();
+        policies.sort_by_key(|policy| policy.seniority());
+        let root = world.mesh.root_namespace.as_str();
+        let mut all = Self { mesh: None, namespaces: BTreeMap::new(), workloads: BTreeMap::new() };
+        for policy in policies {
+            let namespace = policy.metadata.namespace.as_str();
+            match (policy.spec.labels().is_empty(), namespace == root) {
+                (true, true) => all.mesh = all.mesh.or(Some(policy)),
+                (true, false) => drop(all.namespaces.entry(namespace).or_insert(policy)),
+                (false, false) => all.workloads.entry(namespace).or_default().push(policy),
+                (false, true) => {}
+            }
+        }
+        all
+    }
+
+    /// What a port of a workload takes: the port's own setting, the workload's, the namespace's, the mesh's, PERMISSIVE; `UNSET` inherits.
+    pub(crate) fn of(&self, workload: &Workload, port: Port) -> Mode {
+        let policies = self.workloads.get(workload.namespace.as_str()).into_iter().flatten();
+        let selects = |policy: &&&Resource<PeerAuthenticationSpec>| {
+            policy.spec.labels().iter().all(|(key, value)| workload.labels.get(key) == Some(value))
+        };
+        let own = policies.clone().find(selects);
+        let of_port = own.and_then(|policy| {
+            let setting = policy.spec.port_level_mtls.as_ref()?.get(&port.to_string())?;
+            said(policy, Some(setting), &format!("spec.portLevelMtls.{port}.mode"))
+        });
+        of_port.or_else(|| said_by(*own?)).unwrap_or_else(|| self.of_namespace(&workload.namespace))
+    }
+
+    /// What workloads of a namespace take that no PeerAuthentication selects.
+    pub(crate) fn of_namespace(&self, namespace: &Namespace) -> Mode {
+        let own = self.namespaces.get(namespace.as_str()).and_then(|policy| said_by(policy));
+        let default = Mode { mode: MutualTlsMode::default(), origin: None };
+        own.or_else(|| said_by(self.mesh?)).unwrap_or(default)
+    }
+}
+
+fn said_by(policy: &Resource<PeerAuthenticationSpec>) -> Option<Mode> {
+    said(policy, policy.spec.mtls.as_ref(), "spec.mtls.mode")
+}
+
+fn said(policy: &Resource<PeerAuthenticationSpec>, setting: Option<&MutualTlsSetting>, path: &str) -> Option<Mode> {
+    let origin = Origin { resource: policy.reference(), path: path.to_owned(), name: String::new() };
+    Some(Mode { mode: setting?.mode()?, origin: Some(origin) })
+}
+
+/// Could a workload take mutual TLS at all? Its own label says so, else whether it has a sidecar.
+pub(crate) fn is_able(workload: &Workload) -> bool {
+    workload.labels.get(TLS_MODE_LABEL).map_or(workload.has_sidecar, |mode| mode == "istio")
+}
+
+impl Prepared<'_> {
+    /// Does an endpoint take mutual TLS, as Istio's `tlsMode` of endpoints says?
+    pub(crate) fn takes_mutual_tls(&self, workload: &Workload, port: Port) -> bool {
+        is_able(workload) && self.peer_authentications.of(workload, port).mode != MutualTlsMode::Disable
+    }
+
+    /// What an endpoint's port takes.
+    pub(crate) fn mode_of(&self, endpoint: &Endpoint) -> Option<Mode> {
+        let port = u32::from(endpoint.address.port()).try_into().ok()?;
+        Some(self.peer_authentications.of(&endpoint.workload, port))
+    }
+
+    /// The identities behind a Service: of all its endpoints, whatever port or subset, with those that a ServiceEntry names.
+    pub(crate) fn identities(&self, service: &MeshService) -> Vec<String> {
+        let workloads = service.ports.iter().flat_map(|port| &port.endpoints).map(|(_, workload)| workload);
+        let able = workloads.filter(|workload| is_able(workload));
+        let ids = able.map(|workload| SpiffeId::of(&self.world.mesh.trust_domain, workload).to_string());
+        ids.chain(service.subject_alt_names.iter().cloned()).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+}
