@@ -365,6 +365,7 @@ fn edge(requests: u64) -> EdgeCount {
         requests,
         failures: 0,
         bytes: 0,
+        mutual_tls: 0,
     }
 }
 

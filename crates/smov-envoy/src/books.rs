@@ -148,6 +148,7 @@ impl Books {
                 peer,
                 service: &service,
                 flags,
+                mutual_tls: false,
                 sent: entry.sent,
                 received: entry.received,
             });
@@ -159,6 +160,7 @@ impl Books {
             service: &service,
             status: entry.status as u16,
             flags,
+            mutual_tls: false,
             milliseconds: entry.milliseconds as f64,
             request_bytes: entry.request_head + entry.received,
             response_bytes: entry.response_head + entry.sent,

@@ -297,4 +297,25 @@ pub struct EdgeCount {
     pub failures: u64,
     /// Bytes sent and received together (TCP).
     pub bytes: u64,
+    /// Of the requests, those over mutual TLS.
+    #[serde(default)]
+    pub mutual_tls: u64,
+}
+
+/// A connection that a proxy did not serve: its client saw it closed, and no word.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RefusedConnection {
+    /// When, microseconds since 1970.
+    pub at: u64,
+    /// The proxy's pod.
+    pub proxy: String,
+    /// Where it came from.
+    pub remote: SocketAddr,
+    /// The pod's port that it came to.
+    pub port: u16,
+    /// The name that its TLS asked for.
+    pub server_name: Option<String>,
+    /// Why, in Envoy's words where it has some.
+    pub reason: String,
 }

@@ -9,6 +9,8 @@ use hyper::body::Incoming;
 use serde_json::json;
 
 use crate::body::ResponseBody;
+use crate::calendar;
+use crate::tls::certificate::Certificate;
 use crate::worker::Shared;
 
 /// Which of the proxy's own ports was called.
@@ -31,6 +33,9 @@ pub(crate) fn answer(shared: &Arc<Shared>, door: Door, request: &Request<Incomin
     match (door, path) {
         (Door::Admin | Door::Metrics, "/stats/prometheus") => page(StatusCode::OK, "text/plain; version=0.0.4", shared.scrape()),
         (Door::Ready, "/healthz/ready") | (Door::Admin, "/ready") => match (shared.pin(), shared.draining.load(Relaxed)) {
+            (Some(view), false) if view.needs_certificate() && shared.certificates.current().is_none() => {
+                page(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "no certificate has arrived yet\n".to_owned())
+            }
             (Some(_), false) => page(StatusCode::OK, "text/plain", "LIVE\n".to_owned()),
             (Some(_), true) => page(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "DRAINING\n".to_owned()),
             (None, _) => page(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "no configuration has arrived yet\n".to_owned()),
@@ -40,9 +45,11 @@ pub(crate) fn answer(shared: &Arc<Shared>, door: Door, request: &Request<Incomin
             None => document(&serde_json::Value::Null),
         },
         (Door::Admin, "/clusters") => document(&clusters(shared)),
+        (Door::Admin, "/certs") => document(&certs(shared)),
+        (Door::Admin, "/refused") => document(&shared.listener_tls.refusals()),
         (Door::Admin, _) => match path.strip_prefix("/requests/") {
             Some(id) => document(&shared.records(id)),
-            None => not_found("/stats/prometheus, /ready, /config_dump, /clusters, /requests/ID\n"),
+            None => not_found("/stats/prometheus, /ready, /config_dump, /clusters, /certs, /refused, /requests/ID\n"),
         },
         (Door::Metrics, _) => not_found("/stats/prometheus\n"),
         (Door::Ready, _) => not_found("/healthz/ready\n"),
@@ -72,6 +79,31 @@ fn clusters(shared: &Shared) -> serde_json::Value {
         })
     });
     clusters.collect()
+}
+
+/// The certificate in use and whom it trusts, as Envoy's page of that name.
+fn certs(shared: &Shared) -> serde_json::Value {
+    let now = crate::tls::now();
+    let date = |seconds: u64| calendar::format(seconds.saturating_mul(1_000_000), "%Y-%m-%dT%H:%M:%SZ");
+    let certificate = |certificate: &Certificate| {
+        let uris = certificate.uris.iter().map(|uri| json!({ "uri": uri }));
+        let names = uris.chain(certificate.dns_names.iter().map(|name| json!({ "dns": name }))).collect::<Vec<_>>();
+        json!({
+            "path": "<inline>",
+            "serial_number": certificate.serial,
+            "subject_alt_names": names,
+            "days_until_expiration": certificate.days_left(now).to_string(),
+            "valid_from": date(certificate.not_before),
+            "expiration_time": date(certificate.not_after),
+        })
+    };
+    let issued = shared.certificates.current().map(|issued| {
+        json!({
+            "ca_cert": issued.roots.iter().map(certificate).collect::<Vec<_>>(),
+            "cert_chain": issued.chain.iter().map(certificate).collect::<Vec<_>>(),
+        })
+    });
+    json!({ "certificates": issued.into_iter().collect::<Vec<_>>() })
 }
 
 fn not_found(pages: &str) -> Response<ResponseBody> {

@@ -9,13 +9,15 @@ use std::sync::atomic::{
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use smov_model::balance::Candidate;
-use smov_model::cluster::{Cluster, ConnectionLimits, LoadBalancer, OutlierDetection};
+use smov_model::cluster::{Cluster, ConnectionLimits, Endpoint, LoadBalancer, OutlierDetection};
 use smov_model::names::ClusterName;
 use smov_model::workload::Workload;
 
 use crate::names::{Names, PeerId};
+use crate::tls::connect::{Calling, Security};
+use crate::tls::refused::Failures;
 
 mod health;
 pub(crate) mod picture;
@@ -26,9 +28,17 @@ use picture::Picture;
 /// One endpoint of one cluster, as long as the cluster has it.
 #[derive(Debug)]
 pub(crate) struct EndpointState {
-    /// Unique in the process: the pool's key.
+    /// Unique in the process.
     pub(crate) id: u64,
+    /// The pool's key: another one when the way to the endpoint changes, so that no connection of the old way is used again.
+    pub(crate) way: u64,
     pub(crate) address: SocketAddr,
+    /// Where connections are opened; the address itself, unless a relay stands before it.
+    pub(crate) dial: SocketAddr,
+    /// It takes the mesh's mutual TLS.
+    pub(crate) mutual_tls: bool,
+    /// How TLS towards it is set up, made at its first connection.
+    pub(crate) calling: ArcSwapOption<Calling>,
     pub(crate) workload: Arc<Workload>,
     pub(crate) peer: PeerId,
     pub(crate) active: AtomicU32,
@@ -41,17 +51,46 @@ pub(crate) struct EndpointState {
 }
 
 impl EndpointState {
+    /// An endpoint at an address that nobody described.
     pub(crate) fn new(address: SocketAddr, workload: Arc<Workload>, peer: PeerId) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let id = next_number();
         Self {
-            id: NEXT.fetch_add(1, Relaxed),
+            id,
+            way: id,
             address,
+            dial: address,
+            mutual_tls: false,
+            calling: ArcSwapOption::empty(),
             workload,
             peer,
             active: AtomicU32::new(0),
             ejected: AtomicBool::new(false),
             passed_over: AtomicBool::new(false),
             suspect: AtomicBool::new(false),
+        }
+    }
+
+    fn of(endpoint: &Endpoint, names: &mut Names) -> Self {
+        let new = Self::new(endpoint.address, endpoint.workload.clone(), names.peer(&endpoint.workload));
+        Self { dial: endpoint.dial(), mutual_tls: endpoint.mutual_tls, ..new }
+    }
+
+    /// The same endpoint, reached in another way: its health stays, its connections do not.
+    fn by_another_way(&self, endpoint: &Endpoint) -> Self {
+        let copy = |flag: &AtomicBool| AtomicBool::new(flag.load(Relaxed));
+        Self {
+            id: self.id,
+            way: next_number(),
+            address: self.address,
+            dial: endpoint.dial(),
+            mutual_tls: endpoint.mutual_tls,
+            calling: ArcSwapOption::empty(),
+            workload: self.workload.clone(),
+            peer: self.peer,
+            active: AtomicU32::new(0),
+            ejected: copy(&self.ejected),
+            passed_over: copy(&self.passed_over),
+            suspect: copy(&self.suspect),
         }
     }
 
@@ -63,6 +102,12 @@ impl EndpointState {
     pub(crate) fn is_passed_over(&self) -> bool {
         self.passed_over.load(Relaxed)
     }
+}
+
+/// Numbers for endpoints and ways.
+fn next_number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Relaxed)
 }
 
 /// Addresses that clients dialled, remembered per cluster at most; then they are forgotten together, and their idle connections close.
@@ -101,6 +146,9 @@ pub(crate) struct ClusterCounters {
     pub(crate) connects: AtomicU64,
     pub(crate) connect_failures: AtomicU64,
     pub(crate) ejections: AtomicU64,
+    pub(crate) tls_handshakes: AtomicU64,
+    pub(crate) tls_resumed: AtomicU64,
+    pub(crate) tls_failures: Failures,
 }
 
 /// One cluster as one snapshot has it.
@@ -111,6 +159,8 @@ pub(crate) struct ClusterView {
     pub(crate) balancer: LoadBalancer,
     pub(crate) limits: ConnectionLimits,
     pub(crate) outlier: Option<OutlierDetection>,
+    /// How its connections are secured.
+    pub(crate) security: Security,
     picture: ArcSwap<Picture>,
     /// What it was compiled from, to see whether the next snapshot changes it.
     pub(crate) source: Cluster,
@@ -123,14 +173,19 @@ impl ClusterView {
             return same.clone();
         }
         let state = before.map_or_else(|| Arc::new(ClusterState::new(&cluster.name, slot)), |before| before.state.clone());
+        let same_tls = before.is_some_and(|before| before.source.tls == cluster.tls && before.source.protocol == cluster.protocol);
+        if !same_tls {
+            state.forget_dialled();
+        }
         let known: HashMap<SocketAddr, &Arc<EndpointState>> =
             before.into_iter().flat_map(|before| &before.endpoints).map(|endpoint| (endpoint.address, endpoint)).collect();
         let endpoints: Vec<Arc<EndpointState>> = cluster
             .endpoints
             .iter()
-            .map(|endpoint| match known.get(&endpoint.address) {
-                Some(known) if known.workload == endpoint.workload => Arc::clone(known),
-                _ => Arc::new(EndpointState::new(endpoint.address, endpoint.workload.clone(), names.peer(&endpoint.workload))),
+            .map(|endpoint| match known.get(&endpoint.address).filter(|known| known.workload == endpoint.workload) {
+                Some(known) if same_tls && (known.dial, known.mutual_tls) == (endpoint.dial(), endpoint.mutual_tls) => Arc::clone(known),
+                Some(known) => Arc::new(known.by_another_way(endpoint)),
+                None => Arc::new(EndpointState::of(endpoint, names)),
             })
             .collect();
         let priorities = cluster.endpoints.iter().map(|endpoint| endpoint.priority);
@@ -144,6 +199,7 @@ impl ClusterView {
             balancer: cluster.load_balancer,
             limits: cluster.limits.clone(),
             outlier: cluster.outlier.clone(),
+            security: Security::compile(cluster),
             picture: ArcSwap::from_pointee(picture),
             source: cluster.clone(),
         })
@@ -153,7 +209,7 @@ impl ClusterView {
     fn has_policy_of(&self, other: &Cluster) -> bool {
         let own = &self.source;
         (own.protocol, own.load_balancer) == (other.protocol, other.load_balancer)
-            && (&own.limits, &own.outlier, &own.discovery) == (&other.limits, &other.outlier, &other.discovery)
+            && (&own.limits, &own.outlier, &own.discovery, &own.tls) == (&other.limits, &other.outlier, &other.discovery, &other.tls)
     }
 
     /// Who may be picked now. `age` is only asked while somebody is ejected.
@@ -205,9 +261,13 @@ impl ClusterState {
         dialled.entry(address).or_insert_with(|| Arc::new(EndpointState::new(address, workload(), PeerId::UNKNOWN))).clone()
     }
 
-    /// Ids of the endpoints that clients dialled.
-    pub(crate) fn dialled_ids(&self) -> Vec<u64> {
-        self.dialled.lock().expect("no panic while the addresses are held").values().map(|endpoint| endpoint.id).collect()
+    /// Ways to the endpoints that clients dialled.
+    pub(crate) fn dialled_ways(&self) -> Vec<u64> {
+        self.dialled.lock().expect("no panic while the addresses are held").values().map(|endpoint| endpoint.way).collect()
+    }
+
+    fn forget_dialled(&self) {
+        self.dialled.lock().expect("no panic while the addresses are held").clear();
     }
 
     /// Endpoints ejected now.

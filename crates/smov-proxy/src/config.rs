@@ -130,6 +130,8 @@ pub struct DownstreamLimits {
     pub header_timeout: Duration,
     /// An unused connection is closed after this.
     pub idle_timeout: Duration,
+    /// A begun TLS handshake must be complete within this. Default 10 s.
+    pub tls_timeout: Duration,
     /// Request head in bytes; over it 431. Envoy's 60 KiB.
     pub header_bytes: usize,
     /// Request headers; over it 431. Envoy's 100.
@@ -144,6 +146,7 @@ impl Default for DownstreamLimits {
             header_timeout: Duration::from_secs(60),
             // A little over the hour that Istio's clients keep an unused connection, so that the client closes first.
             idle_timeout: Duration::from_secs(3900),
+            tls_timeout: Duration::from_secs(10),
             header_bytes: 60 << 10,
             header_count: 100,
             drain: Duration::from_secs(10),

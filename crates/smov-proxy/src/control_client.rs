@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::config::{ControlAddress, ProxyConfig};
+use crate::tls::{Certificates, UnusableCertificate};
 use crate::worker::Shared;
 
 const FIRST_WAIT: Duration = Duration::from_millis(50);
@@ -34,6 +35,8 @@ enum StreamError {
     TooLarge(usize),
     #[error("a frame could not be read or written")]
     Frame(#[from] serde_json::Error),
+    #[error(transparent)]
+    Certificate(#[from] UnusableCertificate),
     #[error("the control plane refuses this proxy: {0}")]
     Refused(String),
 }
@@ -54,6 +57,11 @@ pub trait Steered: Send + Sync + 'static {
 
     /// The remembered records of a request id.
     fn records(&self, request_id: &str) -> Vec<Record>;
+
+    /// Where its certificate is kept; `None` = it needs none.
+    fn certificates(&self) -> Option<&Certificates> {
+        None
+    }
 }
 
 impl Steered for Shared {
@@ -81,6 +89,10 @@ impl Steered for Shared {
 
     fn records(&self, request_id: &str) -> Vec<Record> {
         self.records(request_id)
+    }
+
+    fn certificates(&self) -> Option<&Certificates> {
+        Some(&self.certificates)
     }
 }
 
@@ -126,6 +138,10 @@ async fn stream<S: Steered>(steered: &S, address: &ControlAddress, used: &mut bo
         have: steered.version(),
     };
     write_frame(&mut writer, &hello).await?;
+    let certificates = steered.certificates();
+    if let Some(certificates) = certificates {
+        certificates.reconnected();
+    }
     let (outgoing, mut queue) = mpsc::channel::<FromProxy>(QUEUE);
     let mut reports = tokio::time::interval(REPORT_EVERY);
     reports.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -136,6 +152,10 @@ async fn stream<S: Steered>(steered: &S, address: &ControlAddress, used: &mut bo
         tokio::select! {
             ended = read.as_mut() => return ended,
             Some(frame) = queue.recv() => write_frame(&mut writer, &frame).await?,
+            certificates = due(certificates) => {
+                let public_key = certificates.request()?;
+                write_frame(&mut writer, &FromProxy::CertificateRequest { public_key }).await?;
+            }
             _ = reports.tick() => {
                 let (edges, rows, seen) = steered.report();
                 if seen > 0 || edges != reported {
@@ -145,6 +165,13 @@ async fn stream<S: Steered>(steered: &S, address: &ControlAddress, used: &mut bo
             }
         }
     }
+}
+
+/// Waits until it is time to ask for a certificate.
+async fn due(certificates: Option<&Certificates>) -> &Certificates {
+    let Some(certificates) = certificates else { return std::future::pending().await };
+    certificates.due().await;
+    certificates
 }
 
 async fn read_frames<S: Steered>(
@@ -163,8 +190,19 @@ async fn read_frames<S: Steered>(
             Ok(ToProxy::RecordRequest { question, request_id }) => {
                 FromProxy::RecordReply { question, records: steered.records(&request_id) }
             }
-            // Not asked for: this data plane speaks plaintext so far.
-            Ok(ToProxy::Certificate { .. } | ToProxy::CertificateRefused { .. }) => continue,
+            Ok(ToProxy::Certificate { chain, roots, expires: _ }) => {
+                // Its end is what the certificate itself says.
+                if let Some(Err(error)) = steered.certificates().map(|certificates| certificates.take(&chain, &roots)) {
+                    debug!(%error, "certificate not taken");
+                }
+                continue;
+            }
+            Ok(ToProxy::CertificateRefused { reason }) => {
+                if let Some(certificates) = steered.certificates() {
+                    certificates.refused(&reason);
+                }
+                continue;
+            }
             Ok(ToProxy::Refused { reason }) => return Err(StreamError::Refused(reason)),
             Err(error) => match version_of(&frame) {
                 // A snapshot that this proxy does not understand: the one before it stays.

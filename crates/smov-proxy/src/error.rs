@@ -46,6 +46,11 @@ pub(crate) enum ProxyError {
     Overflow,
     #[error("{reason}")]
     Connect { reason: String, timed_out: bool },
+    #[error("{reason}")]
+    Tls { reason: String },
+    /// The other side ended TLS before an answer, with an alert; `sent` as below.
+    #[error("{reason}")]
+    Alert { reason: String, sent: bool },
     /// The connection broke before an answer; `sent` = some of the request was on its way.
     #[error("connection termination")]
     Closed { sent: bool },
@@ -72,6 +77,8 @@ impl ProxyError {
             | Self::NoHealthyUpstream
             | Self::Overflow
             | Self::Connect { .. }
+            | Self::Tls { .. }
+            | Self::Alert { .. }
             | Self::Closed { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::PerTryTimeout | Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
         }
@@ -88,8 +95,8 @@ impl ProxyError {
             Self::NoHealthyUpstream => Some(ResponseFlag::Uh),
             Self::FaultAbort { .. } => Some(ResponseFlag::Fi),
             Self::Overflow => Some(ResponseFlag::Uo),
-            Self::UnknownName | Self::Connect { .. } => Some(ResponseFlag::Uf),
-            Self::Closed { .. } => Some(ResponseFlag::Uc),
+            Self::UnknownName | Self::Connect { .. } | Self::Tls { .. } => Some(ResponseFlag::Uf),
+            Self::Alert { .. } | Self::Closed { .. } => Some(ResponseFlag::Uc),
             Self::Protocol => Some(ResponseFlag::Upe),
             Self::PerTryTimeout | Self::Timeout => Some(ResponseFlag::Ut),
         }
@@ -107,17 +114,26 @@ impl ProxyError {
             | Self::NoHealthyUpstream
             | Self::FaultAbort { .. }
             | Self::Overflow => Side::Local,
-            Self::UnknownName | Self::Connect { .. } | Self::Closed { .. } | Self::Protocol | Self::PerTryTimeout | Self::Timeout => {
-                Side::Upstream
-            }
+            Self::UnknownName
+            | Self::Connect { .. }
+            | Self::Tls { .. }
+            | Self::Alert { .. }
+            | Self::Closed { .. }
+            | Self::Protocol
+            | Self::PerTryTimeout
+            | Self::Timeout => Side::Upstream,
         }
     }
 
     /// May this end of one try be retried? Envoy's `wouldRetryFromReset`: an overflow and the route's own timeout never.
     pub(crate) fn retryable(&self, on: &RetryOn) -> bool {
         match self {
-            Self::Connect { .. } => on.reset || on.reset_before_request || on.any_5xx || on.gateway_error || on.connect_failure,
-            Self::Closed { sent } => on.reset || (on.reset_before_request && !sent) || on.any_5xx || on.gateway_error,
+            Self::Connect { .. } | Self::Tls { .. } => {
+                on.reset || on.reset_before_request || on.any_5xx || on.gateway_error || on.connect_failure
+            }
+            Self::Closed { sent } | Self::Alert { sent, .. } => {
+                on.reset || (on.reset_before_request && !sent) || on.any_5xx || on.gateway_error
+            }
             Self::Protocol | Self::PerTryTimeout => on.reset || on.any_5xx || on.gateway_error,
             Self::NoSnapshot
             | Self::BadRequest { .. }
@@ -136,8 +152,13 @@ impl ProxyError {
     }
 
     /// Envoy's `%RESPONSE_CODE_DETAILS%`.
-    pub(crate) fn details(&self) -> &'static str {
-        match self {
+    pub(crate) fn details(&self) -> Cow<'static, str> {
+        let reset = |word: &str, reason: &str| {
+            Cow::Owned(format!("upstream_reset_before_response_started{{{word}|{}}}", reason.replace(char::is_whitespace, "_")))
+        };
+        Cow::Borrowed(match self {
+            Self::Tls { reason } => return reset("remote_connection_failure", reason),
+            Self::Alert { reason, .. } => return reset("connection_termination", reason),
             Self::NoSnapshot => "no_configuration",
             Self::BadRequest { .. } => "bad_request",
             Self::UnsupportedUpgrade { .. } => "upgrade_failed",
@@ -158,7 +179,7 @@ impl ProxyError {
             Self::Protocol => "upstream_reset_before_response_started{protocol_error}",
             Self::PerTryTimeout => "upstream_per_try_timeout",
             Self::Timeout => "response_timeout",
-        }
+        })
     }
 
     /// The body in Envoy's words; empty for what Envoy answers with an empty body.
@@ -172,6 +193,8 @@ impl ProxyError {
             Self::Overflow => reset("overflow"),
             Self::Connect { timed_out: true, .. } => reset("connection timeout"),
             Self::Connect { timed_out: false, .. } => reset("remote connection failure"),
+            Self::Tls { reason } => reset(&format!("remote connection failure, transport failure reason: {reason}")),
+            Self::Alert { reason, .. } => reset(&format!("connection termination, transport failure reason: {reason}")),
             Self::Closed { .. } => reset("connection termination"),
             Self::Protocol => reset("protocol error"),
             Self::NoSnapshot

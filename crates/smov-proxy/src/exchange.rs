@@ -57,7 +57,7 @@ impl Exchange {
             trace,
             started: Instant::now(),
             upload: None,
-            downstream: *downstream,
+            downstream: downstream.clone(),
             extra: None,
             last: 0,
             answered: false,
@@ -126,7 +126,7 @@ impl Drop for Exchange {
                 self.trace.status = 0;
                 self.trace.duration = self.elapsed();
             }
-            self.trace.details = "downstream_remote_disconnect";
+            self.trace.details = "downstream_remote_disconnect".into();
             self.finish();
         }
     }

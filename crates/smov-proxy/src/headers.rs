@@ -22,7 +22,7 @@ pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status"
 pub(crate) const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 pub(crate) const INTERNAL: HeaderName = HeaderName::from_static("x-envoy-internal");
 const EXTERNAL_ADDRESS: HeaderName = HeaderName::from_static("x-envoy-external-address");
-const CLIENT_CERTIFICATE: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
+pub(crate) const CLIENT_CERTIFICATE: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
@@ -89,6 +89,23 @@ pub(crate) fn strip_envoy(headers: &mut HeaderMap, at_the_edge: bool) {
         }
     }
     headers.remove(CLIENT_CERTIFICATE);
+}
+
+/// Says who has connected, after those before it (`APPEND_FORWARD`, as Istio's sidecars do inbound); without mutual TLS nobody says anything.
+pub(crate) fn forward_client(headers: &mut HeaderMap, forwarded: Option<&HeaderValue>) {
+    let Some(own) = forwarded else {
+        headers.remove(CLIENT_CERTIFICATE);
+        return;
+    };
+    let mut before = headers.get_all(CLIENT_CERTIFICATE).iter().peekable();
+    if before.peek().is_none() {
+        headers.insert(CLIENT_CERTIFICATE, own.clone());
+        return;
+    }
+    let all: Vec<&[u8]> = before.chain([own]).map(HeaderValue::as_bytes).collect();
+    let joined = HeaderValue::from_bytes(&all.join(&b","[..]));
+    // What were values of headers is one when joined.
+    headers.insert(CLIENT_CERTIFICATE, joined.unwrap_or_else(|_| own.clone()));
 }
 
 /// Envoy's controls of retries, timeouts and tracing, and what only proxies tell each other.

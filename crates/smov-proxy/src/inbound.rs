@@ -8,6 +8,7 @@ use http::request::Parts;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use smov_model::record::{Direction, Phase};
+use smov_model::tls::{ConnectionSecurityPolicy, MutualTlsMode};
 
 use crate::body::{RequestBody, ResponseBody, Upload};
 use crate::error::ProxyError;
@@ -17,7 +18,7 @@ use crate::names::PeerId;
 use crate::outbound::attempt::Answer;
 use crate::outbound::{check, normalize, reply};
 use crate::pool::Lease;
-use crate::snapshot::View;
+use crate::snapshot::{PeerView, View};
 use crate::telemetry::trace::AttemptNote;
 use crate::upstream::{self, Unanswered};
 use crate::worker::{App, Downstream, Worker};
@@ -30,9 +31,24 @@ pub(crate) async fn serve(worker: &Rc<Worker>, app: &App, downstream: &Downstrea
         Ok(()) => walk(&mut exchange, app, downstream, parts, body).await,
         Err(error) => Err(error),
     };
-    match walked {
+    let mut answer = match walked {
         Ok((response, lease)) => reply::relay(exchange, Answer { response, lease, expiry: None }),
         Err(error) => reply::refuse(exchange, &error),
+    };
+    if !is_still_taken(worker, downstream) {
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer
+}
+
+/// Would this connection be served if it came now? Where a PeerAuthentication has changed, what is open ends with its next answer, as the
+/// connections of a filter chain that Envoy drains.
+fn is_still_taken(worker: &Worker, downstream: &Downstream) -> bool {
+    let port = worker.shared.inbound_port(downstream.local.port());
+    match port.mutual_tls {
+        MutualTlsMode::Permissive => true,
+        MutualTlsMode::Strict => downstream.peer.is_some(),
+        MutualTlsMode::Disable => downstream.peer.is_none(),
     }
 }
 
@@ -59,6 +75,7 @@ fn accept(worker: &Rc<Worker>, app: &App, downstream: &Downstream, parts: &mut P
     normalize(parts, worker.shared.path_normalization());
     headers::strip_hop_by_hop(&mut parts.headers);
     parts.headers.remove(header::EXPECT);
+    headers::forward_client(&mut parts.headers, downstream.peer.as_ref().and_then(|peer| peer.forwarded.as_ref()));
     parts.headers.entry(headers::FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
     let id = parts.headers.entry(headers::REQUEST_ID).or_insert_with(|| worker.request_id()).clone();
     let mut exchange = Exchange::start(worker, downstream, Direction::Inbound, parts, id);
@@ -69,21 +86,33 @@ fn accept(worker: &Rc<Worker>, app: &App, downstream: &Downstream, parts: &mut P
     (exchange, checked)
 }
 
-/// Phase **peer**: who calls. Plaintext peers name themselves (for metrics only) or are known by their address; the app sees neither.
+/// Phase **peer**: who calls. The connection's certificate has proved an identity, and what the peer says of itself or its address tells
+/// only which of that identity's workloads it is. Plaintext peers name themselves (for metrics only) or are known by their address.
 fn peer(exchange: &mut Exchange, view: Option<&View>, downstream: &Downstream, parts: &mut Parts) {
     exchange.note(Phase::Peer);
     let id = parts.headers.remove(headers::PEER_METADATA_ID);
     parts.headers.remove(headers::PEER_METADATA);
+    let secured = downstream.peer.as_ref();
+    exchange.trace.security = if secured.is_some() { ConnectionSecurityPolicy::MutualTls } else { ConnectionSecurityPolicy::None };
+    exchange.trace.secured = secured.cloned();
+    exchange.trace.peer = secured.map_or(PeerId::UNKNOWN, |peer| peer.labels);
     let Some(view) = view else { return };
     exchange.trace.version = Some(view.snapshot.version);
     if let Some(inbound) = view.inbound(downstream.local.port()) {
         exchange.trace.service = inbound.service;
     }
-    if let Some(peer) = view.peer(id.as_ref().and_then(|id| id.to_str().ok()), downstream.remote.ip()) {
+    if let Some(peer) = peer_of(view, downstream, id.as_ref().and_then(|id| id.to_str().ok())) {
         exchange.trace.peer = peer.id;
         exchange.trace.peer_workload = Some(Arc::clone(&peer.workload));
-    } else {
-        exchange.trace.peer = PeerId::UNKNOWN;
+    }
+}
+
+/// The workload that has connected, if the mesh knows it.
+pub(crate) fn peer_of<'a>(view: &'a View, downstream: &Downstream, metadata_id: Option<&str>) -> Option<&'a PeerView> {
+    match &downstream.peer {
+        None => view.peer(None, metadata_id, downstream.remote.ip()),
+        // A certificate of the trust domain that names no workload belongs to none.
+        Some(peer) => view.peer(Some(peer.identity.as_ref()?), metadata_id, downstream.remote.ip()),
     }
 }
 

@@ -56,6 +56,7 @@ mod proxy;
 mod snapshot;
 mod tcp;
 mod telemetry;
+mod tls;
 mod upstream;
 mod worker;
 
@@ -64,3 +65,4 @@ pub use control_client::{Steered, steer};
 pub use path::normalize as normalize_path;
 pub use proxy::{BindError, Bound, Handle, Proxy, RandomDice, dice_for};
 pub use telemetry::counters::{Counters, ServedConnection, ServedRequest};
+pub use tls::{Certificates, IssuedPem, UnusableCertificate};

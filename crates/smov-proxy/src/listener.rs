@@ -25,6 +25,7 @@ use tracing::{debug, warn};
 use self::scan::HeadScan;
 use crate::body::ResponseBody;
 use crate::config::DownstreamLimits;
+use crate::tls::stream::Stream;
 use crate::worker::Downstream;
 
 mod scan;
@@ -64,7 +65,7 @@ pub(crate) async fn accept<F: Future<Output = ()> + 'static>(
             Ok((stream, remote)) => {
                 let Ok(local) = stream.local_addr() else { continue };
                 let _ = stream.set_nodelay(true);
-                lifetime.tasks.spawn_local(serve(stream, Downstream { local, remote }));
+                lifetime.tasks.spawn_local(serve(stream, Downstream { local, remote, peer: None }));
             }
             Err(error) => {
                 // Out of file descriptors, as a rule: give connections time to close.
@@ -102,12 +103,8 @@ impl Progress {
 }
 
 /// Serves HTTP/1.1 on one connection until it ends or is drained.
-pub(crate) async fn http<F>(
-    stream: TcpStream,
-    limits: DownstreamLimits,
-    draining: CancellationToken,
-    serve: impl Fn(Request<Incoming>) -> F,
-) where
+pub(crate) async fn http<F>(stream: Stream, limits: DownstreamLimits, draining: CancellationToken, serve: impl Fn(Request<Incoming>) -> F)
+where
     F: Future<Output = Response<ResponseBody>>,
 {
     let progress = Rc::new(Progress { stage: Cell::new((Stage::Idle, 0)), ambiguous: Cell::new(false) });
@@ -176,7 +173,7 @@ const HEAD_TOO_SLOW: &str = "HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r
 /// A downstream's stream that tells when a request head begins.
 #[derive(Debug)]
 struct Watched {
-    stream: TcpStream,
+    stream: Stream,
     progress: Rc<Progress>,
     scan: HeadScan,
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use smov_model::names::ClusterName;
+use smov_model::tls::{DEFAULT_TRUST_DOMAIN, SpiffeId};
 use smov_model::workload::Workload;
 
 /// A service in metrics; 0 is unknown.
@@ -58,12 +59,12 @@ impl PeerLabels {
         }
     }
 
-    /// Of a workload. The principal stays unknown without mTLS.
-    pub(crate) fn of(workload: &Workload) -> Self {
+    /// Of a workload, with the principal that mutual TLS would prove.
+    pub(crate) fn of(workload: &Workload, trust_domain: &str) -> Self {
         Self {
             workload: workload.name.clone(),
             namespace: workload.namespace.to_string(),
-            principal: "unknown".to_owned(),
+            principal: SpiffeId::of(trust_domain, workload).to_string(),
             app: workload.app().to_owned(),
             version: workload.version().to_owned(),
             canonical_service: workload.canonical_service().to_owned(),
@@ -81,6 +82,8 @@ pub(crate) struct Names {
     service_names: Vec<String>,
     peers: HashMap<PeerLabels, u16>,
     peer_labels: Vec<Arc<PeerLabels>>,
+    /// The latest snapshot's.
+    pub(crate) trust_domain: Arc<str>,
 }
 
 impl Default for Names {
@@ -93,6 +96,7 @@ impl Default for Names {
             service_names: fixed.map(str::to_owned).to_vec(),
             peers: HashMap::from([(unknown.clone(), 0)]),
             peer_labels: vec![Arc::new(unknown)],
+            trust_domain: DEFAULT_TRUST_DOMAIN.into(),
         }
     }
 }
@@ -117,7 +121,20 @@ impl Names {
     }
 
     pub(crate) fn peer(&mut self, workload: &Workload) -> PeerId {
-        let labels = PeerLabels::of(workload);
+        self.labelled(PeerLabels::of(workload, &self.trust_domain))
+    }
+
+    /// A workload that has proved to be this principal.
+    pub(crate) fn peer_shown(&mut self, workload: &Workload, principal: &str) -> PeerId {
+        self.labelled(PeerLabels { principal: principal.to_owned(), ..PeerLabels::of(workload, &self.trust_domain) })
+    }
+
+    /// Somebody of whom the principal is all that is known.
+    pub(crate) fn stranger(&mut self, principal: &str) -> PeerId {
+        self.labelled(PeerLabels { principal: principal.to_owned(), ..PeerLabels::unknown() })
+    }
+
+    fn labelled(&mut self, labels: PeerLabels) -> PeerId {
         if let Some(id) = self.peers.get(&labels) {
             return PeerId(*id);
         }

@@ -107,7 +107,7 @@ async fn walk(exchange: &mut Exchange, port: u16, parts: Parts, body: Incoming) 
             attempt::attempt(exchange, &view, rule, (arm, plan), request).await.map(|answer| Walked::Answered(Box::new(answer)))
         }
         RouteAction::Redirect(redirect) => {
-            exchange.trace.details = "direct_response";
+            exchange.trace.details = "direct_response".into();
             let authority = exchange.trace.authority.to_str().unwrap_or_default();
             let taken = exchange.trace.rule.and_then(|(_, entry)| rule.matches.get(entry));
             let location = rewrite::location(redirect, authority, &exchange.trace.path, taken, port);
@@ -115,7 +115,7 @@ async fn walk(exchange: &mut Exchange, port: u16, parts: Parts, body: Incoming) 
             Ok(Walked::Own { status, location: Some(location), body: Body::default() })
         }
         RouteAction::DirectResponse(direct) => {
-            exchange.trace.details = "direct_response";
+            exchange.trace.details = "direct_response".into();
             let status = StatusCode::from_u16(direct.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             let points = status == StatusCode::CREATED || status.is_redirection();
             let location =

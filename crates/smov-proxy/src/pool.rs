@@ -1,6 +1,6 @@
 //! Connections kept open to upstreams, one pool per worker thread, so that a request needs no lock to find one.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,11 +13,12 @@ use tokio::time::Instant;
 
 use crate::body::RequestBody;
 use crate::limits::Permit;
+use crate::tls::Peer;
 
 /// Longest wait for a connection to become ready again after its answer ended.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// Idle connections of one worker, by endpoint id.
+/// Idle connections of one worker, by the way to an endpoint.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
     entries: RefCell<HashMap<u64, Rc<Entry>>>,
@@ -47,6 +48,10 @@ pub(crate) struct Connection {
     pub(crate) sender: SendRequest<RequestBody>,
     /// Requests sent over it before this one.
     pub(crate) uses: u32,
+    /// Who is at its other end, where it has proved that.
+    pub(crate) peer: Option<Arc<Peer>>,
+    /// Why TLS ended it, if it did.
+    pub(crate) ended: Rc<OnceCell<String>>,
     /// Counted while it is open: in the cluster, and in its entry.
     pub(crate) _counted: [Option<Permit>; 2],
 }

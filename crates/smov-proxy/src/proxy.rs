@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use smov_model::cluster::Protocol;
 use smov_model::dice::{Dice, Draw, SeededDice};
-use smov_model::record::{Direction, Record};
+use smov_model::record::{Direction, Record, RefusedConnection};
 use smov_model::snapshot::Snapshot;
 use tokio::net::TcpListener;
 use tokio::task::LocalSet;
@@ -19,6 +19,8 @@ use tracing::{info, warn};
 
 use crate::config::{AppAddress, ProxyConfig, TcpDoor};
 use crate::listener::{self, Lifetime};
+use crate::tls::stream::Stream;
+use crate::tls::{Certificates, accept};
 use crate::worker::{Shared, Worker};
 use crate::{admin, control_client, discovery, inbound, outbound, tcp};
 
@@ -100,6 +102,16 @@ impl Handle {
     /// The Prometheus page.
     pub fn metrics(&self) -> String {
         self.shared.scrape()
+    }
+
+    /// The proxy's certificate: as the control plane would, [`Certificates::request`] and [`Certificates::take`].
+    pub fn certificates(&self) -> &Certificates {
+        &self.shared.certificates
+    }
+
+    /// The last connections that were not served, oldest first.
+    pub fn refused(&self) -> Vec<RefusedConnection> {
+        self.shared.listener_tls.refusals()
     }
 
     /// What the next report to the control plane holds: edges, rows, and how many requests the rows stand for.
@@ -241,10 +253,10 @@ async fn work(shared: Arc<Shared>, sockets: Sockets, index: usize, shutdown: Can
         listening.spawn_local(async move {
             listener::accept(listener, &lifetime, |stream, downstream| {
                 let (worker, draining) = (worker.clone(), lifetime.draining.clone());
-                listener::http(stream, limits, draining, move |request| {
-                    let worker = worker.clone();
-                    async move { outbound::serve(&worker, &downstream, direction, request).await }
-                })
+                async move {
+                    let serve = |request| outbound::serve(&worker, &downstream, direction, request);
+                    listener::http(Stream::Plain(stream), limits, draining, serve).await;
+                }
             })
             .await;
         });
@@ -253,22 +265,21 @@ async fn work(shared: Arc<Shared>, sockets: Sockets, index: usize, shutdown: Can
         let Some(app) = worker.app(port(&listener)).cloned() else { continue };
         let (listener, worker, lifetime) = (TcpListener::from_std(listener)?, worker.clone(), lifetime.clone());
         listening.spawn_local(async move {
-            listener::accept(listener, &lifetime, |stream, downstream| {
+            listener::accept(listener, &lifetime, |stream, mut downstream| {
                 let (worker, app, draining) = (worker.clone(), app.clone(), lifetime.draining.clone());
                 async move {
                     // What the port speaks is configuration: a caller that comes before it waits.
-                    let view = tokio::select! {
-                        view = worker.shared.first_view() => view,
+                    tokio::select! {
+                        _ = worker.shared.first_view() => {}
                         () = draining.cancelled() => return,
-                    };
-                    let protocol = view.and_then(|view| view.inbound(app.port)).map_or(Protocol::Http, |inbound| inbound.protocol);
-                    match protocol {
+                    }
+                    // Boxed, so that what waits for a handshake is not part of what serves for hours.
+                    let accepted = Box::pin(accept::accept(&worker.shared, stream, &mut downstream, limits, &draining)).await;
+                    let Some(stream) = accepted else { return };
+                    match worker.shared.inbound_port(app.port).protocol {
                         Protocol::Tcp => tcp::inbound(&worker, &app, &downstream, stream).await,
                         Protocol::Http => {
-                            let serve = |request| {
-                                let (worker, app) = (worker.clone(), app.clone());
-                                async move { inbound::serve(&worker, &app, &downstream, request).await }
-                            };
+                            let serve = |request| inbound::serve(&worker, &app, &downstream, request);
                             listener::http(stream, limits, draining, serve).await;
                         }
                     }
@@ -294,7 +305,7 @@ async fn work(shared: Arc<Shared>, sockets: Sockets, index: usize, shutdown: Can
         listening.spawn_local(async move {
             listener::accept(listener, &services, |stream, _| {
                 let (shared, draining) = (shared.clone(), services.draining.clone());
-                listener::http(stream, limits, draining, move |request| {
+                listener::http(Stream::Plain(stream), limits, draining, move |request| {
                     let answer = admin::answer(&shared, page, &request);
                     async move { answer }
                 })
@@ -331,8 +342,8 @@ async fn housekeeping(worker: std::rc::Rc<Worker>, over: CancellationToken) {
             .iter()
             .flat_map(|view| view.clusters())
             .flat_map(|cluster| {
-                let listed = cluster.endpoints.iter().map(|endpoint| endpoint.id);
-                listed.chain(cluster.state.dialled_ids()).map(|id| (id, cluster.limits.idle_timeout))
+                let listed = cluster.endpoints.iter().map(|endpoint| endpoint.way);
+                listed.chain(cluster.state.dialled_ways()).map(|way| (way, cluster.limits.idle_timeout))
             })
             .collect();
         let idle = |key: u64| if worker.is_app_key(key) { Some(Duration::from_secs(3600)) } else { endpoints.get(&key).copied() };

@@ -10,10 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use smov_model::cluster::Protocol;
-use smov_model::names::{ClusterName, HostPattern, Hostname, Port};
+use smov_model::names::{ClusterName, HostPattern, Hostname, Namespace, Port, ServiceAccount};
 use smov_model::route::{RouteAction, RouteTable, VirtualHost, canonical_host};
 use smov_model::snapshot::Snapshot;
 use smov_model::split::{Split, Weight};
+use smov_model::tls::{ClusterTls, MutualTlsMode, SpiffeId};
 use smov_model::workload::Workload;
 
 use crate::cluster::ClusterView;
@@ -34,6 +35,8 @@ pub(crate) struct View {
     inbound: HashMap<u16, InboundView>,
     peers_by_address: HashMap<IpAddr, PeerView>,
     peers_by_id: HashMap<String, PeerView>,
+    /// Workloads that are the only ones of their identity; `None` = there are several.
+    peers_by_identity: HashMap<(Namespace, ServiceAccount), Option<PeerView>>,
     protected: HashSet<SocketAddr>,
 }
 
@@ -42,6 +45,14 @@ pub(crate) struct View {
 pub(crate) struct InboundView {
     pub(crate) protocol: Protocol,
     pub(crate) service: ServiceId,
+    pub(crate) mutual_tls: MutualTlsMode,
+}
+
+/// A port that no snapshot speaks of.
+impl Default for InboundView {
+    fn default() -> Self {
+        Self { protocol: Protocol::Http, service: ServiceId::UNKNOWN, mutual_tls: MutualTlsMode::default() }
+    }
 }
 
 /// A known peer.
@@ -98,6 +109,7 @@ pub(crate) struct Arm {
 impl View {
     /// Compiles a snapshot; what did not change is taken over from `before`. `now` is the proxy's age.
     pub(crate) fn compile(snapshot: Snapshot, before: Option<&Self>, names: &mut Names, now: Duration) -> Self {
+        names.trust_domain = snapshot.trust_domain.clone();
         let mut clusters: Vec<Option<Arc<ClusterView>>> = Vec::new();
         for (name, cluster) in &snapshot.clusters {
             let slot = names.slot(name);
@@ -126,7 +138,7 @@ impl View {
         let tcp = tcp.collect();
         let inbound = snapshot.inbound.iter().map(|port| {
             let service = port.service.as_ref().map_or(ServiceId::UNKNOWN, |service| names.service(service.as_str()));
-            (port.port.number(), InboundView { protocol: port.protocol, service })
+            (port.port.number(), InboundView { protocol: port.protocol, service, mutual_tls: port.mutual_tls })
         });
         let inbound = inbound.collect();
         let peers_by_address: HashMap<_, _> = snapshot
@@ -135,8 +147,15 @@ impl View {
             .map(|(address, workload)| (*address, PeerView { id: names.peer(workload), workload: workload.clone() }))
             .collect();
         let peers_by_id = peers_by_address.values().map(|peer| (peer_key(&peer.workload), peer.clone())).collect();
+        let mut peers_by_identity = HashMap::new();
+        for peer in peers_by_address.values() {
+            let identity = (peer.workload.namespace.clone(), peer.workload.service_account.clone());
+            let sole = peers_by_identity.entry(identity).or_insert_with(|| Some(peer.clone()));
+            *sole = sole.take().filter(|sole| sole.workload.pod == peer.workload.pod);
+        }
         let protected = snapshot.protected.iter().copied().collect();
-        Self { snapshot: Arc::new(snapshot), outbound, ingress, clusters, tcp, inbound, peers_by_address, peers_by_id, protected }
+        let snapshot = Arc::new(snapshot);
+        Self { snapshot, outbound, ingress, clusters, tcp, inbound, peers_by_address, peers_by_id, peers_by_identity, protected }
     }
 
     /// The virtual host for an authority's host part at this port.
@@ -165,11 +184,25 @@ impl View {
         self.inbound.get(&port).copied()
     }
 
-    /// The peer that a sidecar named in `x-envoy-peer-metadata-id`, else the one at that address.
-    pub(crate) fn peer(&self, metadata_id: Option<&str>, address: IpAddr) -> Option<&PeerView> {
+    /// The peer that a sidecar named in `x-envoy-peer-metadata-id`, else the one at that address. Who has proved an identity is one of that
+    /// identity's workloads, whatever it says.
+    pub(crate) fn peer(&self, identity: Option<&SpiffeId>, metadata_id: Option<&str>, address: IpAddr) -> Option<&PeerView> {
+        let may_be = |peer: &&PeerView| {
+            identity.is_none_or(|id| (&id.namespace, &id.service_account) == (&peer.workload.namespace, &peer.workload.service_account))
+        };
         // sidecar~<ip>~<pod>.<namespace>~<domain>
         let named = metadata_id.and_then(|id| id.split('~').nth(2)).and_then(|key| self.peers_by_id.get(key));
-        named.or_else(|| self.peers_by_address.get(&address))
+        named.filter(may_be).or_else(|| self.peers_by_address.get(&address).filter(may_be)).or_else(|| {
+            let identity = identity?;
+            self.peers_by_identity.get(&(identity.namespace.clone(), identity.service_account.clone()))?.as_ref()
+        })
+    }
+
+    /// Is this proxy of no use without a certificate? It is where it has to show one: at a port that takes nothing else, and towards
+    /// clusters that want one. A permissive port serves plaintext meanwhile.
+    pub(crate) fn needs_certificate(&self) -> bool {
+        let strict = self.inbound.values().any(|port| port.mutual_tls == MutualTlsMode::Strict);
+        strict || self.clusters().any(|cluster| matches!(cluster.source.tls, ClusterTls::Auto(_) | ClusterTls::IstioMutual(_)))
     }
 
     pub(crate) fn is_peer_address(&self, address: IpAddr) -> bool {

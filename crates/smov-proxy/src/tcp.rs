@@ -4,25 +4,32 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 
 use smov_model::dice::{Draw, Purpose};
 use smov_model::flag::{Flags, ResponseFlag};
 use smov_model::outlier::Outcome;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional_with_sizes};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
-use tracing::debug;
+use tracing::{debug, info};
 
 use crate::balance::{Ask, balance};
 use crate::cluster::{ClusterView, EndpointState};
 use crate::config::{AppAddress, TcpDoor};
+use crate::inbound::peer_of;
 use crate::limits::{self, Permit};
 use crate::names::{PeerId, ServiceId};
 use crate::snapshot::View;
 use crate::telemetry::metrics::{Key, NOT_GRPC, Reporter};
+use crate::tls::Peer;
+use crate::tls::stream::Stream;
 use crate::upstream;
 use crate::worker::{App, Downstream, Worker};
+
+/// Bytes that are read at a time in each direction: what one record of TLS holds.
+const PIECE: usize = 16 << 10;
 
 /// Serves one connection through a door: split → balance → connect → bytes. When nothing can be reached the connection is closed at
 /// once, and when the upstream goes, so does the downstream: to connect again is the client's part.
@@ -35,14 +42,16 @@ pub(crate) async fn door(worker: &Rc<Worker>, door: &TcpDoor, mut stream: TcpStr
         status: 0,
         flags: Flags::NONE,
         grpc: NOT_GRPC,
+        mutual_tls: false,
     };
     key.service = worker.shared.service(door.host.as_str());
     let reached = reach(worker, &view, door).await;
     // A connection may last for days; its snapshot need not.
     drop(view);
     match reached {
-        Ok((mut upstream, endpoint, _permits)) => {
-            key.peer = endpoint.peer;
+        Ok(Reached { stream: mut upstream, peer, endpoint, permits: _permits }) => {
+            key.peer = peer.as_ref().map_or(endpoint.peer, |peer| peer.labels);
+            key.mutual_tls = peer.is_some_and(|peer| peer.mutual);
             relay(worker, key, &mut stream, &mut upstream).await;
         }
         Err(flag) => {
@@ -56,7 +65,13 @@ pub(crate) async fn door(worker: &Rc<Worker>, door: &TcpDoor, mut stream: TcpStr
     }
 }
 
-type Reached = (TcpStream, Arc<EndpointState>, [Option<Permit>; 2]);
+/// An endpoint with a connection to it.
+struct Reached {
+    stream: Stream,
+    peer: Option<Arc<Peer>>,
+    endpoint: Arc<EndpointState>,
+    permits: [Option<Permit>; 2],
+}
 
 /// A connection to an endpoint of the service, trying each endpoint once.
 async fn reach(worker: &Rc<Worker>, view: &View, door: &TcpDoor) -> Result<Reached, ResponseFlag> {
@@ -71,16 +86,19 @@ async fn reach(worker: &Rc<Worker>, view: &View, door: &TcpDoor) -> Result<Reach
         let choice = balance(worker, cluster, Ask { request_id, attempt, tried: &tried, hash: None }).map_err(|_| ResponseFlag::Uh)?;
         let slot = limits::connection(cluster, u32::MAX).ok_or(ResponseFlag::Uo)?;
         let endpoint = choice.endpoint;
-        let dial = upstream::tcp(endpoint.address, worker.shared.config.pod.address);
-        match timeout(cluster.limits.connect_timeout, dial).await {
-            Ok(Ok(stream)) => {
+        let counters = &cluster.state.counters;
+        counters.connects.fetch_add(1, Relaxed);
+        match timeout(cluster.limits.connect_timeout, upstream::dial(worker, cluster, &endpoint)).await {
+            Ok(Ok((stream, peer))) => {
                 cluster.record(&endpoint, Outcome::Success, || worker.shared.age());
                 let active = Permit::active(&endpoint);
-                return Ok((stream, endpoint, [Some(slot), Some(active)]));
+                return Ok(Reached { stream, peer, endpoint, permits: [Some(slot), Some(active)] });
             }
-            Ok(Err(error)) => debug!(cluster = %cluster.state.text, %error, "connect failed"),
-            Err(_) => debug!(cluster = %cluster.state.text, "connect timed out"),
+            // A connection through a door has no record: its reason is in the log.
+            Ok(Err(error)) => info!(cluster = %cluster.state.text, endpoint = %endpoint.address, %error, "connect failed"),
+            Err(_) => info!(cluster = %cluster.state.text, endpoint = %endpoint.address, "connect timed out"),
         }
+        counters.connect_failures.fetch_add(1, Relaxed);
         cluster.record(&endpoint, Outcome::GatewayError, || worker.shared.age());
         tried.push(endpoint.id);
     }
@@ -88,7 +106,7 @@ async fn reach(worker: &Rc<Worker>, view: &View, door: &TcpDoor) -> Result<Reach
 }
 
 /// Serves one connection of a peer to a TCP port of the pod.
-pub(crate) async fn inbound(worker: &Rc<Worker>, app: &App, downstream: &Downstream, mut stream: TcpStream) {
+pub(crate) async fn inbound(worker: &Rc<Worker>, app: &App, downstream: &Downstream, mut stream: Stream) {
     let mut key = Key {
         reporter: Reporter::Destination,
         peer: PeerId::UNKNOWN,
@@ -96,9 +114,12 @@ pub(crate) async fn inbound(worker: &Rc<Worker>, app: &App, downstream: &Downstr
         status: 0,
         flags: Flags::NONE,
         grpc: NOT_GRPC,
+        mutual_tls: false,
     };
     if let Some(view) = worker.shared.pin() {
-        key.peer = view.peer(None, downstream.remote.ip()).map_or(PeerId::UNKNOWN, |peer| peer.id);
+        let unknown = downstream.peer.as_ref().map_or(PeerId::UNKNOWN, |peer| peer.labels);
+        key.peer = peer_of(&view, downstream, None).map_or(unknown, |peer| peer.id);
+        key.mutual_tls = downstream.peer.is_some();
         key.service = view.inbound(downstream.local.port()).map_or(ServiceId::UNKNOWN, |inbound| inbound.service);
     }
     let result = match &app.address {
@@ -129,11 +150,16 @@ pub(crate) async fn inbound(worker: &Rc<Worker>, app: &App, downstream: &Downstr
 }
 
 /// Bytes both ways until both sides are done or one breaks.
-async fn relay(worker: &Rc<Worker>, key: Key, downstream: &mut TcpStream, upstream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
+async fn relay(
+    worker: &Rc<Worker>,
+    key: Key,
+    downstream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    upstream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+) {
     worker.count(|metrics| metrics.tcp(key).opened += 1);
     let closing = Closing { worker: worker.clone(), key };
     let mut downstream = Counted { inner: downstream, worker, key };
-    if let Err(error) = copy_bidirectional(&mut downstream, upstream).await {
+    if let Err(error) = copy_bidirectional_with_sizes(&mut downstream, upstream, PIECE, PIECE).await {
         debug!(%error, "tcp connection broke");
     }
     drop(closing);
@@ -153,13 +179,13 @@ impl Drop for Closing {
 }
 
 /// The downstream's side with its bytes counted while they pass, so that a long connection shows.
-struct Counted<'a> {
-    inner: &'a mut TcpStream,
+struct Counted<'a, S> {
+    inner: &'a mut S,
     worker: &'a Rc<Worker>,
     key: Key,
 }
 
-impl AsyncRead for Counted<'_> {
+impl<S: AsyncRead + Unpin> AsyncRead for Counted<'_, S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let poll = Pin::new(&mut *self.inner).poll_read(cx, buffer);
@@ -173,7 +199,7 @@ impl AsyncRead for Counted<'_> {
     }
 }
 
-impl AsyncWrite for Counted<'_> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<'_, S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut *self.inner).poll_write(cx, bytes);
         if let Poll::Ready(Ok(written)) = poll {

@@ -24,12 +24,14 @@ use crate::config::{AppAddress, ProxyConfig};
 use crate::discovery::Discovered;
 use crate::names::{Names, PeerLabels, ServiceId};
 use crate::pool::Pool;
-use crate::snapshot::View;
+use crate::snapshot::{InboundView, View};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::prometheus::Scrape;
 use crate::telemetry::report::Tally;
 use crate::telemetry::trace::Trace;
 use crate::telemetry::{Ledger, report};
+use crate::tls::refused::ListenerTls;
+use crate::tls::{Certificates, Peer};
 
 /// What all workers of a proxy share.
 pub(crate) struct Shared {
@@ -51,6 +53,8 @@ pub(crate) struct Shared {
     /// `x-envoy-peer-metadata-id` of this proxy.
     pub(crate) metadata_id: HeaderValue,
     pub(crate) draining: AtomicBool,
+    pub(crate) certificates: Certificates,
+    pub(crate) listener_tls: ListenerTls,
 }
 
 impl std::fmt::Debug for Shared {
@@ -77,6 +81,8 @@ impl Shared {
             started_micros: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64),
             next_id: AtomicU64::new(0),
             draining: AtomicBool::new(false),
+            certificates: Certificates::default(),
+            listener_tls: ListenerTls::default(),
             config,
         }
     }
@@ -127,6 +133,11 @@ impl Shared {
         self.view.load().as_ref().map_or(PathNormalization::default(), |view| view.snapshot.path_normalization)
     }
 
+    /// What the latest snapshot says of a port of the pod.
+    pub(crate) fn inbound_port(&self, port: u16) -> InboundView {
+        self.view.load().as_ref().and_then(|view| view.inbound(port)).unwrap_or_default()
+    }
+
     /// Waits for the first snapshot.
     pub(crate) async fn first_view(&self) -> Option<Arc<View>> {
         let mut changes = self.changes();
@@ -134,7 +145,7 @@ impl Shared {
         self.pin()
     }
 
-    fn names(&self) -> MutexGuard<'_, Names> {
+    pub(crate) fn names(&self) -> MutexGuard<'_, Names> {
         self.names.lock().expect("no panic while names are held")
     }
 
@@ -159,7 +170,7 @@ impl Shared {
 
     fn own_labels(&self) -> PeerLabels {
         match self.pin() {
-            Some(view) => PeerLabels::of(&view.snapshot.proxy),
+            Some(view) => PeerLabels::of(&view.snapshot.proxy, &view.snapshot.trust_domain),
             None => PeerLabels { cluster: self.config.pod.cluster.to_string(), ..PeerLabels::unknown() },
         }
     }
@@ -175,7 +186,8 @@ impl Shared {
     /// The Prometheus page.
     pub(crate) fn scrape(&self) -> String {
         let (metrics, own, view) = (self.merged(), self.own_labels(), self.pin());
-        Scrape { metrics: &metrics, names: &self.names(), own: &own, view: view.as_deref() }.render()
+        let tls = Some((&self.listener_tls, self.certificates.current()));
+        Scrape { metrics: &metrics, names: &self.names(), own: &own, view: view.as_deref(), tls }.render()
     }
 
     /// Cumulative edges, and the rows since the last call with the number of requests that they stand for.
@@ -224,10 +236,12 @@ fn write_log(log: &[u8]) {
 }
 
 /// Who is connected, where.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Downstream {
     pub(crate) local: SocketAddr,
     pub(crate) remote: SocketAddr,
+    /// Who has proved who it is.
+    pub(crate) peer: Option<Arc<Peer>>,
 }
 
 /// One worker thread's own things.

@@ -74,7 +74,7 @@ impl Scope<'_> {
             },
             Simple::ResponseCodeDetails => match self {
                 Self::Request(..) => Ok(()),
-                Self::Response(..) => text.write_str(exchange.trace.details),
+                Self::Response(..) => text.write_str(&exchange.trace.details),
             },
             Simple::ResponseFlags => write!(text, "{}", exchange.trace.flags),
             Simple::Hostname => text.write_str(&exchange.worker.shared.config.pod.name),

@@ -17,6 +17,7 @@ use smov_model::hash::{RequestHash, request_hash};
 use smov_model::outlier::Outcome;
 use smov_model::record::Phase;
 use smov_model::route::{HashKey, RetryOn, RetryPolicy, RoutePolicy, RouteRule};
+use smov_model::tls::ConnectionSecurityPolicy;
 use tokio::time::sleep;
 
 use super::grpc;
@@ -127,7 +128,7 @@ impl Outgoing {
 
     /// Hashes the keys, as the upstream will see them; the answer brings the cookies that were missing.
     fn take_hash(&mut self, exchange: &mut Exchange, keys: &[HashKey]) {
-        let Downstream { remote, local } = exchange.downstream;
+        let Downstream { remote, local, .. } = exchange.downstream;
         let RequestHash { hash, cookies } = request_hash(keys, &self.parts.headers, self.parts.uri.query(), (remote, local));
         self.hash = hash;
         if !cookies.is_empty() {
@@ -240,6 +241,7 @@ async fn one_try(
 ) -> Result<(Response<Incoming>, Lease), ProxyError> {
     exchange.note(Phase::Limit);
     let started = exchange.elapsed();
+    (exchange.trace.security, exchange.trace.secured) = (ConnectionSecurityPolicy::Unknown, None);
     exchange.trace.attempts.reserve_exact(1);
     exchange.trace.attempts.push(AttemptNote { started, ..AttemptNote::default() });
     let permit = limit(cluster)?;
@@ -250,6 +252,7 @@ async fn one_try(
     cluster.state.counters.requests.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let worker = exchange.worker.clone();
     let mut lease = upstream::connect(&worker, cluster, &endpoint).await?;
+    exchange.trace.secured_by(&lease);
     let mut outgoing = request.request();
     let response = loop {
         match upstream::send(&mut lease, outgoing).await.map_err(Unanswered::of) {
@@ -264,13 +267,14 @@ async fn one_try(
                     request.parts.headers = std::mem::take(outgoing.headers_mut());
                     request.spent = false;
                 })?;
+                exchange.trace.secured_by(&lease);
             }
-            Err(Unanswered::NotSent(_)) => return Err(ProxyError::Closed { sent: false }),
+            Err(Unanswered::NotSent(_)) => return Err(upstream::closed_unsent(&lease)),
             Err(Unanswered::Broken(error)) => return Err(error),
         }
     };
     lease.hold([permit, active]);
-    exchange.trace.peer = endpoint.peer;
+    exchange.trace.peer = exchange.trace.secured.as_ref().map_or(endpoint.peer, |peer| peer.labels);
     exchange.trace.peer_workload = Some(endpoint.workload.clone());
     Ok((response, lease))
 }

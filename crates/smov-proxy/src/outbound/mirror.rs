@@ -128,7 +128,7 @@ async fn send(
                     drop(lease);
                     lease = upstream::connect(worker, cluster, &choice.endpoint).await?;
                 }
-                Err(Unanswered::NotSent(_)) => return Err(ProxyError::Closed { sent: false }),
+                Err(Unanswered::NotSent(_)) => return Err(upstream::closed_unsent(&lease)),
                 Err(Unanswered::Broken(error)) => return Err(error),
             }
         };

@@ -35,6 +35,7 @@ pub(super) async fn forward(exchange: &mut Exchange, view: &View, port: u16, par
     let address = resolve(exchange, view, port).await?;
     exchange.mark(Phase::Connect);
     let mut lease = upstream::connect_once(&exchange.worker, address, CONNECT_TIMEOUT).await?;
+    exchange.trace.secured_by(&lease);
     let upload = Upload::new(body, false);
     exchange.upload.clone_from(&upload);
     if let Some(log) = &mut exchange.trace.log {

@@ -52,7 +52,7 @@ pub(crate) fn own(exchange: Exchange, status: StatusCode, location: Option<Strin
 
 /// The answer to a CORS preflight: the route's own changes do not touch it.
 pub(crate) fn preflight(mut exchange: Exchange, mut headers: HeaderMap) -> Response<ResponseBody> {
-    exchange.trace.details = "cors_response";
+    exchange.trace.details = "cors_response".into();
     sign(&mut exchange, StatusCode::OK, &mut headers);
     exchange.finish();
     let mut response = Response::new(ResponseBody::text(Bytes::new()));

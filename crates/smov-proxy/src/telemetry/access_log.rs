@@ -20,7 +20,7 @@ pub(crate) fn write(log: &mut Vec<u8>, trace: &Trace) {
     log.push(b' ');
     flags(log, trace.flags);
     let reason = trace.attempts.last().and_then(|attempt| attempt.reason.as_deref());
-    words(log, &[" ", trace.details, " - \"", reason.unwrap_or("-"), "\""]);
+    words(log, &[" ", &trace.details, " - \"", reason.unwrap_or("-"), "\""]);
     for count in [trace.request_body, trace.response_body, u64::from(trace.total / 1000)] {
         log.push(b' ');
         number(log, count);
@@ -54,7 +54,9 @@ pub(crate) fn write(log: &mut Vec<u8>, trace: &Trace) {
     address(log, fields.downstream_local);
     log.push(b' ');
     address(log, fields.downstream_remote);
-    words(log, &[" - ", trace.route_name(), "\n"]);
+    // Of TLS that came in: what goes out asks for a name that is written nowhere.
+    let server_name = trace.secured.as_ref().filter(|_| trace.direction == Direction::Inbound).and_then(|peer| peer.server_name.as_deref());
+    words(log, &[" ", server_name.unwrap_or("-"), " ", trace.route_name(), "\n"]);
 }
 
 fn words(log: &mut Vec<u8>, words: &[&str]) {
@@ -192,7 +194,7 @@ mod tests {
             authority: HeaderValue::from_static("nobody:80"),
             status: 404,
             flags: smov_model::flag::ResponseFlag::Nr.into(),
-            details: "route_not_found",
+            details: "route_not_found".into(),
             log: Some(Box::new(fields)),
             ..Trace::default()
         };

@@ -2,6 +2,7 @@
 
 use smov_model::flag::Flags;
 use smov_model::record::{Direction, EdgeCount};
+use smov_model::tls::DEFAULT_TRUST_DOMAIN;
 use smov_model::workload::Workload;
 
 use super::metrics::{Key, Metrics, NOT_GRPC, Reporter};
@@ -29,6 +30,8 @@ pub struct ServedRequest<'a> {
     pub status: u16,
     /// Why it ended so.
     pub flags: Flags,
+    /// Have both sides shown certificates of the mesh?
+    pub mutual_tls: bool,
     /// Until the end of the answer.
     pub milliseconds: f64,
     /// Head and body on the wire.
@@ -48,6 +51,8 @@ pub struct ServedConnection<'a> {
     pub service: &'a str,
     /// Why it failed, if it did.
     pub flags: Flags,
+    /// Have both sides shown certificates of the mesh?
+    pub mutual_tls: bool,
     /// Bytes from the destination to the source, in Istio's words.
     pub sent: u64,
     /// Bytes from the source to the destination.
@@ -55,20 +60,26 @@ pub struct ServedConnection<'a> {
 }
 
 impl Counters {
-    fn key(&mut self, direction: Direction, peer: Option<&Workload>, service: &str, status: u16, flags: Flags) -> Key {
+    fn key(
+        &mut self,
+        direction: Direction,
+        peer: Option<&Workload>,
+        service: &str,
+        (status, flags, mutual_tls): (u16, Flags, bool),
+    ) -> Key {
         let peer = peer.map_or(PeerId::UNKNOWN, |peer| self.names.peer(peer));
-        Key { reporter: Reporter::of(direction), peer, service: self.names.service(service), status, flags, grpc: NOT_GRPC }
+        Key { reporter: Reporter::of(direction), peer, service: self.names.service(service), status, flags, grpc: NOT_GRPC, mutual_tls }
     }
 
     /// Counts a request.
     pub fn request(&mut self, served: ServedRequest<'_>) {
-        let key = self.key(served.direction, served.peer, served.service, served.status, served.flags);
+        let key = self.key(served.direction, served.peer, served.service, (served.status, served.flags, served.mutual_tls));
         self.metrics.http(key, served.milliseconds, served.request_bytes, served.response_bytes);
     }
 
     /// Counts a connection, from its beginning to its end.
     pub fn connection(&mut self, served: ServedConnection<'_>) {
-        let key = self.key(served.direction, served.peer, served.service, 0, served.flags);
+        let key = self.key(served.direction, served.peer, served.service, (0, served.flags, served.mutual_tls));
         let series = self.metrics.tcp(key);
         series.opened += 1;
         series.closed += 1;
@@ -78,7 +89,7 @@ impl Counters {
 
     /// Istio's standard metrics in Prometheus' text format; `own` is the proxy's workload.
     pub fn scrape(&self, own: Option<&Workload>) -> String {
-        Scrape { metrics: &self.metrics, names: &self.names, own: &labels(own), view: None }.render()
+        Scrape { metrics: &self.metrics, names: &self.names, own: &labels(own), view: None, tls: None }.render()
     }
 
     /// Cumulative edges of the picture.
@@ -90,5 +101,5 @@ impl Counters {
 }
 
 fn labels(own: Option<&Workload>) -> PeerLabels {
-    own.map_or_else(PeerLabels::unknown, PeerLabels::of)
+    own.map_or_else(PeerLabels::unknown, |own| PeerLabels::of(own, DEFAULT_TRUST_DOMAIN))
 }

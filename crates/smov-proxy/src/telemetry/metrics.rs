@@ -5,6 +5,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use smov_model::flag::Flags;
 use smov_model::record::Direction;
+use smov_model::tls::ConnectionSecurityPolicy;
 
 use crate::names::{PeerId, ServiceId};
 use crate::outbound::grpc;
@@ -63,6 +64,8 @@ pub(crate) struct Key {
     pub(crate) flags: Flags,
     /// gRPC's status, or [`NOT_GRPC`].
     pub(crate) grpc: u8,
+    /// Have both sides shown certificates of the mesh?
+    pub(crate) mutual_tls: bool,
 }
 
 /// In place of gRPC's status where the request was plain HTTP, or TCP.
@@ -164,6 +167,7 @@ impl Metrics {
             status: trace.status,
             flags: trace.flags,
             grpc: if trace.is_grpc { trace.grpc_status.unwrap_or_else(|| grpc::of_http(trace.status)) } else { NOT_GRPC },
+            mutual_tls: trace.security == ConnectionSecurityPolicy::MutualTls,
         };
         self.http(key, (trace.total / 1000).into(), trace.request_head + trace.request_body, trace.response_head + trace.response_body);
     }

@@ -1,11 +1,16 @@
 //! Istio's standard metrics in Prometheus' text format.
 
 use std::fmt::Write;
+use std::sync::Arc;
+
+use smov_model::tls::ConnectionSecurityPolicy;
 
 use super::metrics::{BUCKETS, Histogram, Key, Metrics, NOT_GRPC, Reporter};
 use crate::cluster::{ClusterCounters, ClusterState};
 use crate::names::{Names, PeerLabels, ServiceId};
 use crate::snapshot::View;
+use crate::tls::issued::Issued;
+use crate::tls::refused::ListenerTls;
 
 /// What a scrape is told about.
 pub(crate) struct Scrape<'a> {
@@ -14,9 +19,11 @@ pub(crate) struct Scrape<'a> {
     /// The proxy's own workload.
     pub(crate) own: &'a PeerLabels,
     pub(crate) view: Option<&'a View>,
+    /// The inbound side's TLS and the certificate in use.
+    pub(crate) tls: Option<(&'a ListenerTls, Option<Arc<Issued>>)>,
 }
 
-impl Scrape<'_> {
+impl<'a> Scrape<'a> {
     /// The page.
     pub(crate) fn render(&self) -> String {
         let mut page = String::with_capacity(16 << 10);
@@ -28,6 +35,9 @@ impl Scrape<'_> {
         heading(&mut page, "istio_build", "gauge");
         line(&mut page, "istio_build", &format!("component=\"proxy\",tag=\"smov-{}\"", env!("CARGO_PKG_VERSION")), 1_u64);
         self.clusters(&mut page);
+        if let Some((listener, issued)) = &self.tls {
+            tls(&mut page, listener, issued.as_deref());
+        }
         page
     }
 
@@ -74,13 +84,19 @@ impl Scrape<'_> {
         type Column = fn(&ClusterState) -> u64;
         type Counter = fn(&ClusterCounters) -> &std::sync::atomic::AtomicU64;
         let counter = |of: Counter, cluster: &ClusterState| of(&cluster.counters).load(std::sync::atomic::Ordering::Relaxed);
-        let counters: [(&str, Counter); 6] = [
+        let counters: [(&str, Counter); 12] = [
             ("envoy_cluster_upstream_rq_total", |counters| &counters.requests),
             ("envoy_cluster_upstream_rq_retry", |counters| &counters.retries),
             ("envoy_cluster_upstream_rq_pending_overflow", |counters| &counters.overflows),
             ("envoy_cluster_upstream_cx_total", |counters| &counters.connects),
             ("envoy_cluster_upstream_cx_connect_fail", |counters| &counters.connect_failures),
             ("envoy_cluster_outlier_detection_ejections_enforced_total", |counters| &counters.ejections),
+            ("envoy_cluster_ssl_handshake", |counters| &counters.tls_handshakes),
+            ("envoy_cluster_ssl_session_reused", |counters| &counters.tls_resumed),
+            ("envoy_cluster_ssl_connection_error", |counters| &counters.tls_failures.connection),
+            ("envoy_cluster_ssl_fail_verify_error", |counters| &counters.tls_failures.chain),
+            ("envoy_cluster_ssl_fail_verify_san", |counters| &counters.tls_failures.names),
+            ("envoy_cluster_ssl_fail_verify_no_cert", |counters| &counters.tls_failures.no_certificate),
         ];
         for (name, of) in counters {
             heading(page, name, "counter");
@@ -119,9 +135,12 @@ impl Scrape<'_> {
     fn labels(&self, key: Key, protocol: &str) -> String {
         let peer = self.names.peer_labels(key.peer);
         let (reporter, source, destination, security) = match key.reporter {
-            Reporter::Source => ("source", self.own, &**peer, "unknown"),
-            Reporter::Destination => ("destination", &**peer, self.own, "none"),
+            Reporter::Source => ("source", self.own, &**peer, ConnectionSecurityPolicy::Unknown),
+            Reporter::Destination if key.mutual_tls => ("destination", &**peer, self.own, ConnectionSecurityPolicy::MutualTls),
+            Reporter::Destination => ("destination", &**peer, self.own, ConnectionSecurityPolicy::None),
         };
+        // Who a workload is supposed to be is no principal: that takes a certificate.
+        let principal = |labels: &'a PeerLabels| if key.mutual_tls { labels.principal.as_str() } else { "unknown" };
         let service = self.names.service_name(key.service);
         let (service, short, namespace) = match key.service {
             ServiceId::PASSTHROUGH | ServiceId::BLACK_HOLE => ("unknown", service, "unknown"),
@@ -135,13 +154,13 @@ impl Scrape<'_> {
         add("source_canonical_service", &source.canonical_service);
         add("source_canonical_revision", &source.canonical_revision);
         add("source_workload_namespace", &source.namespace);
-        add("source_principal", &source.principal);
+        add("source_principal", principal(source));
         add("source_app", &source.app);
         add("source_version", &source.version);
         add("source_cluster", &source.cluster);
         add("destination_workload", &destination.workload);
         add("destination_workload_namespace", &destination.namespace);
-        add("destination_principal", &destination.principal);
+        add("destination_principal", principal(destination));
         add("destination_app", &destination.app);
         add("destination_version", &destination.version);
         add("destination_service", service);
@@ -152,8 +171,33 @@ impl Scrape<'_> {
         add("destination_cluster", &destination.cluster);
         add("request_protocol", protocol);
         add("response_flags", &key.flags.to_string());
-        add("connection_security_policy", security);
+        add("connection_security_policy", security.as_str());
         labels
+    }
+}
+
+/// The inbound side's handshakes, as one listener, and when certificates end.
+fn tls(page: &mut String, listener: &ListenerTls, issued: Option<&Issued>) {
+    let failures = &listener.failures;
+    for (name, counter) in [
+        ("envoy_listener_ssl_handshake", &listener.handshakes),
+        ("envoy_listener_ssl_session_reused", &listener.resumed),
+        ("envoy_listener_ssl_connection_error", &failures.connection),
+        ("envoy_listener_ssl_fail_verify_error", &failures.chain),
+        ("envoy_listener_ssl_fail_verify_san", &failures.names),
+        ("envoy_listener_ssl_fail_verify_no_cert", &failures.no_certificate),
+    ] {
+        heading(page, name, "counter");
+        line(page, name, "listener_address=\"inbound\"", counter.load(std::sync::atomic::Ordering::Relaxed));
+    }
+    let Some(issued) = issued else { return };
+    // Seconds from now, as Istio's agent says it.
+    heading(page, "istio_agent_cert_expiry_seconds", "gauge");
+    let root = issued.roots.iter().map(|root| root.not_after).min();
+    for (resource, not_after) in [("default", Some(issued.own().not_after)), ("ROOTCA", root)] {
+        let Some(not_after) = not_after else { continue };
+        let left = i128::from(not_after) - i128::from(crate::tls::now());
+        line(page, "istio_agent_cert_expiry_seconds", &format!("resource_name=\"{resource}\""), left);
     }
 }
 

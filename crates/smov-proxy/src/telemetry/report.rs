@@ -10,31 +10,37 @@ use super::metrics::{Key, Metrics, Mix, NOT_GRPC, Reporter};
 use super::trace::{Trace, short};
 use crate::names::{Names, PeerId, PeerLabels};
 
-/// Requests, failures and bytes by what tells edges apart: numbers only, no histogram and no text, because this is asked ten times a second.
+/// Requests, failures, bytes and requests over mutual TLS by what tells edges apart: numbers only, no histogram and no text, because this is asked ten times a second.
 #[derive(Debug, Default)]
-pub(crate) struct Tally(HashMap<(Key, &'static str), [u64; 3], BuildHasherDefault<Mix>>);
+pub(crate) struct Tally(HashMap<(Key, &'static str), [u64; 4], BuildHasherDefault<Mix>>);
 
 impl Tally {
     /// Adds what one worker counted.
     pub(crate) fn add(&mut self, metrics: &Metrics) {
-        let mut add = |key: &Key, protocol, numbers: [u64; 3]| {
-            let edge = self.0.entry((Key { status: 0, flags: Flags::NONE, grpc: NOT_GRPC, ..*key }, protocol)).or_default();
+        let secured = |key: &Key, count| if key.mutual_tls { count } else { 0 };
+        let mut add = |key: &Key, protocol, numbers: [u64; 4]| {
+            let edge =
+                self.0.entry((Key { status: 0, flags: Flags::NONE, grpc: NOT_GRPC, mutual_tls: false, ..*key }, protocol)).or_default();
             edge.iter_mut().zip(numbers).for_each(|(sum, more)| *sum += more);
         };
         for (key, series) in &metrics.http {
             let failed = key.status == 0 || key.status >= 500;
-            add(key, "http", [series.requests, if failed { series.requests } else { 0 }, 0]);
+            add(key, "http", [series.requests, if failed { series.requests } else { 0 }, 0, secured(key, series.requests)]);
         }
         for (key, series) in &metrics.tcp {
             let failed = !key.flags.is_empty();
-            add(key, "tcp", [series.opened, if failed { series.opened } else { 0 }, series.sent + series.received]);
+            add(
+                key,
+                "tcp",
+                [series.opened, if failed { series.opened } else { 0 }, series.sent + series.received, secured(key, series.opened)],
+            );
         }
     }
 }
 
 /// Cumulative edges. A call is reported once, by the caller's proxy; the callee's reports only callers that the mesh does not know.
 pub(crate) fn edges(tally: &Tally, names: &Names, own: &PeerLabels) -> Vec<EdgeCount> {
-    let mut edges: BTreeMap<[&str; 5], [u64; 3]> = BTreeMap::new();
+    let mut edges: BTreeMap<[&str; 5], [u64; 4]> = BTreeMap::new();
     for ((key, protocol), numbers) in &tally.0 {
         let peer = names.peer_labels(key.peer);
         let (source, answerer) = match key.reporter {
@@ -47,9 +53,9 @@ pub(crate) fn edges(tally: &Tally, names: &Names, own: &PeerLabels) -> Vec<EdgeC
         let edge = edges.entry([&source.workload, &source.cluster, service, answerer, protocol]).or_default();
         edge.iter_mut().zip(numbers).for_each(|(sum, more)| *sum += more);
     }
-    let edge = |(words, [requests, failures, bytes]): ([&str; 5], [u64; 3])| {
+    let edge = |(words, [requests, failures, bytes, mutual_tls]): ([&str; 5], [u64; 4])| {
         let [source, source_cluster, service, kube_cluster, protocol] = words.map(str::to_owned);
-        EdgeCount { source, source_cluster, service, kube_cluster, protocol, requests, failures, bytes }
+        EdgeCount { source, source_cluster, service, kube_cluster, protocol, requests, failures, bytes, mutual_tls }
     };
     edges.into_iter().map(edge).collect()
 }
@@ -78,6 +84,7 @@ mod tests {
                 status: 0,
                 flags: Flags::NONE,
                 grpc: NOT_GRPC,
+                mutual_tls: false,
             })
             .sent = 7;
         let mut tally = Tally::default();

@@ -1,6 +1,7 @@
 //! The trace of one request: what is cheap to note while it runs. The full record, with the reasons of skipped rules, is worked out when
 //! somebody asks.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -20,7 +21,9 @@ use smov_model::workload::Workload;
 use crate::cluster::EndpointState;
 use crate::headers;
 use crate::names::{PeerId, ServiceId};
+use crate::pool::Lease;
 use crate::snapshot::{Arm, HostView};
+use crate::tls;
 use crate::worker::Downstream;
 
 /// How many phases there are.
@@ -73,7 +76,10 @@ pub(crate) struct Trace {
     pub(crate) peer_workload: Option<Arc<Workload>>,
     pub(crate) status: u16,
     pub(crate) flags: Flags,
-    pub(crate) details: &'static str,
+    pub(crate) details: Cow<'static, str>,
+    /// How the connection between the proxies was secured, and who was at its other end.
+    pub(crate) security: ConnectionSecurityPolicy,
+    pub(crate) secured: Option<Arc<tls::Peer>>,
     /// Until response headers.
     pub(crate) duration: u32,
     /// Until the end of the body.
@@ -177,7 +183,9 @@ impl Default for Trace {
             peer_workload: None,
             status: 0,
             flags: Flags::NONE,
-            details: "via_upstream",
+            details: Cow::Borrowed("via_upstream"),
+            security: ConnectionSecurityPolicy::Unknown,
+            secured: None,
             duration: 0,
             total: 0,
             request_head: 0,
@@ -219,6 +227,17 @@ impl Trace {
         let path = rest.split_to(self.path.as_str().len());
         self.path = PathAndQuery::from_maybe_shared(path).unwrap_or_else(|_| PathAndQuery::from_static("/"));
         self.headers.iter_mut().for_each(|(_, value)| moved(&mut rest, value));
+    }
+
+    /// Notes how the connection of a try is secured.
+    pub(crate) fn secured_by(&mut self, lease: &Lease) {
+        self.secured.clone_from(&lease.connection.peer);
+        self.security = match &self.secured {
+            Some(peer) if peer.mutual => ConnectionSecurityPolicy::MutualTls,
+            // TLS to somebody outside the mesh: Istio has no word for it.
+            Some(_) => ConnectionSecurityPolicy::Unknown,
+            None => ConnectionSecurityPolicy::None,
+        };
     }
 
     /// Notes when a phase first began.
@@ -309,8 +328,8 @@ impl Trace {
                 workload: workload.name.clone(),
                 kube_cluster: workload.cluster.to_string(),
             }),
-            security: ConnectionSecurityPolicy::None,
-            peer_principal: None,
+            security: self.security,
+            peer_principal: self.secured.as_ref().and_then(|peer| peer.principal.as_deref()).map(str::to_owned),
             status: self.status,
             flags: self.flags,
             duration: u64::from(self.duration),

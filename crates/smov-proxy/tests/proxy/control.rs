@@ -17,11 +17,11 @@ async fn read_message(stream: &mut UnixStream) -> FromProxy {
     serde_json::from_slice(&frame).unwrap()
 }
 
-/// The next message that is not a report.
+/// The next message that is neither a report nor about certificates.
 async fn answer(stream: &mut UnixStream) -> FromProxy {
     loop {
         match read_message(stream).await {
-            FromProxy::Report { .. } => {}
+            FromProxy::Report { .. } | FromProxy::CertificateRequest { .. } => {}
             other => return other,
         }
     }

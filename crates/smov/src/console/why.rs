@@ -240,6 +240,7 @@ mod tests {
             requests,
             failures: requests / 2,
             bytes: 0,
+            mutual_tls: 0,
         };
         PodEdge { pod: pod.into(), edge }
     }
