@@ -115,7 +115,10 @@ async fn handle(api: &Api, request: Request) -> Result<Response, ApiError> {
     match route {
         Route::Health => Ok(negotiate::text("ok")),
         Route::Version => discovery::version(),
-        Route::Core => discovery::core(&call.headers),
+        Route::Core => {
+            let host = call.headers.get(header::HOST).and_then(|value| value.to_str().ok());
+            discovery::core(&call.headers, parts.uri.authority().map(|authority| authority.as_str()).or(host).unwrap_or_default())
+        }
         Route::Groups => discovery::groups(&call.headers),
         Route::Group(group) => discovery::group(&group),
         Route::Resources { group, version } => discovery::resources(&group, &version),

@@ -15,6 +15,7 @@ mod garbage;
 mod namespaces;
 mod replica_set;
 mod rollout;
+mod root_certificate;
 mod service_accounts;
 pub mod token_secrets;
 
@@ -31,6 +32,7 @@ pub async fn run(registry: Registry, shutdown: CancellationToken) {
     tasks.spawn(replica_set::run(registry.clone(), shutdown.clone()));
     tasks.spawn(endpoints::run(registry.clone(), shutdown.clone()));
     tasks.spawn(garbage::run(registry.clone(), shutdown.clone()));
+    tasks.spawn(root_certificate::run(registry.clone(), shutdown.clone()));
     tasks.spawn(crate::rbac::aggregate_roles(registry.clone(), shutdown.clone()));
     tasks.spawn(namespaces::run(registry, shutdown));
     while tasks.join_next().await.is_some() {}

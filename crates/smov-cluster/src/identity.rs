@@ -95,6 +95,7 @@ impl Authority {
         let key = KeyPair::from_pem(&key_pem).map_err(failed)?;
         let params = ca_params(registry.cluster()).map_err(failed)?;
         let ca_pem = keep(folder.join("ca.crt"), || Ok(params.self_signed(&key).map_err(failed)?.pem()))?;
+        registry.tell_root_certificate(&ca_pem);
         let issuer = Issuer::new(params, key);
         let server_key = KeyPair::generate().map_err(failed)?;
         let certificate = server_params(addresses).and_then(|params| params.signed_by(&server_key, &issuer)).map_err(failed)?;

@@ -108,6 +108,7 @@ kind!(/** ClusterRole. */ CLUSTER_ROLE, "rbac.authorization.k8s.io", V1, "Cluste
 kind!(/** ClusterRoleBinding. */ CLUSTER_ROLE_BINDING, "rbac.authorization.k8s.io", V1, "ClusterRoleBinding", "clusterrolebindings", "clusterrolebinding", &[], false, NONE, NONE, false);
 kind!(/** Lease. */ LEASE, "coordination.k8s.io", V1, "Lease", "leases", "lease", &[], true, NONE, NONE, false);
 kind!(/** PodDisruptionBudget. */ POD_DISRUPTION_BUDGET, "policy", V1, "PodDisruptionBudget", "poddisruptionbudgets", "poddisruptionbudget", &["pdb"], true, NONE, STATUS, false);
+kind!(/** CustomResourceDefinition: those of the mesh's kinds. */ CUSTOM_RESOURCE_DEFINITION, "apiextensions.k8s.io", V1, "CustomResourceDefinition", "customresourcedefinitions", "customresourcedefinition", &["crd", "crds"], false, &["api-extensions"], STATUS, false);
 kind!(/** Istio's VirtualService. */ VIRTUAL_SERVICE, "networking.istio.io", THREE, "VirtualService", "virtualservices", "virtualservice", &["vs"], true, ISTIO, STATUS, true);
 kind!(/** Istio's DestinationRule. */ DESTINATION_RULE, "networking.istio.io", THREE, "DestinationRule", "destinationrules", "destinationrule", &["dr"], true, ISTIO, STATUS, true);
 kind!(/** Istio's Gateway. */ GATEWAY, "networking.istio.io", THREE, "Gateway", "gateways", "gateway", &["gw"], true, ISTIO, STATUS, true);
@@ -139,6 +140,7 @@ static KINDS: &[&Kind] = &[
     &CLUSTER_ROLE_BINDING,
     &LEASE,
     &POD_DISRUPTION_BUDGET,
+    &CUSTOM_RESOURCE_DEFINITION,
     &VIRTUAL_SERVICE,
     &DESTINATION_RULE,
     &GATEWAY,

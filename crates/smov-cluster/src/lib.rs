@@ -14,6 +14,7 @@ pub mod admission;
 pub mod api;
 pub mod cluster;
 pub mod controllers;
+pub(crate) mod definitions;
 pub mod error;
 pub mod identity;
 pub mod kinds;

@@ -98,6 +98,8 @@ struct Inner {
     custom: Vec<OnceLock<Arc<ObjectType>>>,
     state: Mutex<State>,
     storage: Storage,
+    /// What clients check the API server against, once it is known.
+    root_certificate: OnceLock<String>,
 }
 
 /// A cluster's objects. Cheap to clone.
@@ -139,18 +141,20 @@ impl Registry {
                 custom: kinds::kinds().iter().map(|_| OnceLock::new()).collect(),
                 state: Mutex::new(State { version, stores, series: HashMap::new() }),
                 storage,
+                root_certificate: OnceLock::new(),
             }),
         };
         registry.index_events();
         registry.forget_applied(path)?;
         registry.ensure_namespaces(path)?;
         crate::rbac::ensure_defaults(&registry)
+            .and_then(|()| crate::definitions::ensure(&registry))
             .map_err(|error| OpenError::File { path: path.to_owned(), source: std::io::Error::other(error.message) })?;
         Ok(registry)
     }
 
     fn ensure_namespaces(&self, path: &Path) -> Result<(), OpenError> {
-        for name in ["default", "kube-system"] {
+        for name in delete::KEPT_NAMESPACES.iter().chain(&["kube-node-lease"]) {
             let namespace = json!({
                 "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name },
             });
@@ -191,6 +195,16 @@ impl Registry {
     /// Name of the cluster, as `ctx1`.
     pub fn cluster(&self) -> &str {
         &self.inner.cluster
+    }
+
+    /// The certificate that clients check the API server against, where there is one.
+    pub(crate) fn root_certificate(&self) -> Option<&str> {
+        self.inner.root_certificate.get().map(String::as_str)
+    }
+
+    /// Tells that certificate; the first one stays.
+    pub(crate) fn tell_root_certificate(&self, pem: &str) {
+        self.inner.root_certificate.get_or_init(|| pem.to_owned());
     }
 
     /// Version of the newest change.

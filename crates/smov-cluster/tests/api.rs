@@ -111,7 +111,7 @@ async fn initial_events_end_with_an_annotated_bookmark() {
     let parameters = WatchParams::default().initial_events();
     let watch = spaces.watch(&parameters, "0").await.unwrap();
     let mut watch = pin!(watch);
-    for name in ["default", "kube-system"] {
+    for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
         match watch.try_next().await.unwrap().unwrap() {
             WatchEvent::Added(space) => assert_eq!(space.name_any(), name),
             other => panic!("{other:?}"),

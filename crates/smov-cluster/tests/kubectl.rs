@@ -300,7 +300,7 @@ async fn the_server_describes_itself() {
     assert_eq!(kubectl.ok("get --raw /readyz").await.trim(), "ok");
     let token = kubectl.ok("create token default").await;
     assert!(server.cluster.authority().authenticate(token.trim()).is_some());
-    assert_eq!(kubectl.ok("get sa -A --chunk-size=1 -o name").await.lines().count(), 2);
+    assert_eq!(kubectl.ok("get sa -A --chunk-size=1 -o name").await.lines().count(), 4);
     let old = kubectl.run("get virtualservices.v1alpha3.networking.istio.io -A").await;
     assert!(old.err.contains("No resources found"), "{}", old.err);
     drop(server.stop().await);

@@ -24,6 +24,18 @@ const REVIEWS: [(&str, &str, &str); 6] = [
     ("authorization.k8s.io", "subjectaccessreviews", "SubjectAccessReview"),
 ];
 
+/// Kubernetes' own groups in the order of their priority; `kubectl get all` prints in it.
+const GROUPS: [&str; 8] = [
+    "apps",
+    "authentication.k8s.io",
+    "authorization.k8s.io",
+    "policy",
+    "rbac.authorization.k8s.io",
+    "apiextensions.k8s.io",
+    "coordination.k8s.io",
+    "discovery.k8s.io",
+];
+
 pub(super) fn version() -> Result<Response, ApiError> {
     // The Kubernetes version whose API this follows; kubectl compares it with its own.
     negotiate::json(
@@ -42,11 +54,18 @@ pub(super) fn version() -> Result<Response, ApiError> {
     )
 }
 
-pub(super) fn core(headers: &HeaderMap) -> Result<Response, ApiError> {
+/// `/api`; `address` is where the client reached us.
+pub(super) fn core(headers: &HeaderMap, address: &str) -> Result<Response, ApiError> {
     if let Some(version) = negotiate::aggregated_discovery(headers) {
         return aggregated(version, &[("", vec!["v1"])]);
     }
-    negotiate::json(StatusCode::OK, &json!({ "kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": [] }))
+    negotiate::json(
+        StatusCode::OK,
+        &json!({
+            "kind": "APIVersions", "versions": ["v1"],
+            "serverAddressByClientCIDRs": [{ "clientCIDR": "0.0.0.0/0", "serverAddress": address }],
+        }),
+    )
 }
 
 pub(super) fn groups(headers: &HeaderMap) -> Result<Response, ApiError> {
@@ -85,6 +104,8 @@ pub(super) fn named_groups() -> Vec<(&'static str, Vec<&'static str>)> {
             }
         }
     }
+    // Groups that are not named come last, in the order of the kinds.
+    groups.sort_by_key(|(name, _)| GROUPS.iter().position(|known| known == name).unwrap_or(GROUPS.len()));
     groups
 }
 
@@ -97,9 +118,12 @@ fn group_object(name: &str, versions: &[&str]) -> Value {
     })
 }
 
-/// The kinds of a group in a version.
-pub(super) fn kinds_of<'a>(group: &'a str, version: &'a str) -> impl Iterator<Item = &'static Kind> + 'a {
-    kinds::kinds().iter().copied().filter(move |kind| kind.group == group && kind.versions.contains(&version))
+/// The kinds of a group in a version, by name.
+pub(super) fn kinds_of(group: &str, version: &str) -> impl Iterator<Item = &'static Kind> + use<> {
+    let mut found: Vec<&'static Kind> =
+        kinds::kinds().iter().copied().filter(|kind| kind.group == group && kind.versions.contains(&version)).collect();
+    found.sort_unstable_by_key(|kind| kind.plural);
+    found.into_iter()
 }
 
 /// The questions of a group: plural and kind.

@@ -45,7 +45,7 @@ fn keep_reference(kind: &Kind, name: &str, old: &Value, new: &Value) -> Result<(
     }
     let text = |field: &str| new[field].as_str().unwrap_or_default();
     let message = format!(
-        "Invalid value: {{\"apiGroup\":{:?},\"kind\":{:?},\"name\":{:?}}}: cannot change roleRef",
+        "Invalid value: {{\"APIGroup\":{:?},\"Kind\":{:?},\"Name\":{:?}}}: cannot change roleRef",
         text("apiGroup"),
         text("kind"),
         text("name")

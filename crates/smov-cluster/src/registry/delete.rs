@@ -12,8 +12,11 @@ use super::{
 use crate::{
     admission::{AdmissionRequest, Operation},
     error::ApiError,
-    kinds::{self, EVENT, Kind, NAMESPACE, POD},
+    kinds::{self, CUSTOM_RESOURCE_DEFINITION, EVENT, Kind, NAMESPACE, POD},
 };
+
+/// Namespaces that nobody can delete.
+pub(super) const KEPT_NAMESPACES: [&str; 3] = ["default", "kube-system", "kube-public"];
 
 impl Registry {
     /// Deletes an object, or marks it where finalizers or a pod's grace period keep it.
@@ -22,8 +25,11 @@ impl Registry {
     /// `NotFound`, `Conflict` (preconditions), or admission's answer.
     pub fn delete(&self, kind: &'static Kind, namespace: &str, name: &str, options: &DeleteOptions) -> Result<Deleted, ApiError> {
         let key = key(kind, namespace, name);
-        if kind == &NAMESPACE && ["default", "kube-system"].contains(&name) {
+        if kind == &NAMESPACE && KEPT_NAMESPACES.contains(&name) {
             return Err(ApiError::forbidden(kind, name, "this namespace may not be deleted"));
+        }
+        if kind == &CUSTOM_RESOURCE_DEFINITION && crate::definitions::defined(name).is_some() {
+            return Err(ApiError::forbidden(kind, name, "this kind is built in; delete its objects instead"));
         }
         if options.propagation == Propagation::Orphan && !options.dry_run {
             let owner = self.get(kind, &key.0, &key.1)?;

@@ -201,7 +201,12 @@ impl FieldSelector {
                 other => selectable(kind).contains(&other),
             };
             if !known {
-                return Err(ApiError::bad_request(format!("field label not supported: {path}")));
+                let own = kind.custom || !selectable(kind).is_empty() && kind.group.is_empty();
+                return Err(ApiError::bad_request(if own {
+                    format!("field label not supported: {path}")
+                } else {
+                    format!("{path:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+                }));
             }
         }
         Ok(())

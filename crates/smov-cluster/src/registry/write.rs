@@ -212,6 +212,7 @@ impl Registry {
         self.inner.admission.mutate(&request, object)?;
         defaults::apply(kind, object);
         validate::object(kind, object, old)?;
+        crate::definitions::check(kind, object)?;
         crate::rbac::check_write(self, options.identity.as_deref(), kind, object, old)?;
         warnings.extend(self.inner.admission.validate(&request, object)?);
         Ok(())

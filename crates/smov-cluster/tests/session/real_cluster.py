@@ -68,7 +68,7 @@ class RealCluster:
         subprocess.run(["openssl", "genrsa", "-out", str(key), "2048"], check=True, capture_output=True)
         token = secrets.token_hex(16)
         tokens = folder / "tokens.csv"
-        tokens.write_text(f'{token},kubernetes-admin,admin,"system:masters"\n')
+        tokens.write_text(f'{token},kubernetes-admin,,"system:masters"\n')
         store, peer, self.port = free_port(), free_port(), free_port()
         self._run(
             "etcd",

@@ -300,7 +300,7 @@ pub(super) fn of(kind: &Kind) -> &'static [Column] {
             "Age" 0 time::age,
             "VolumeMode" 1 |o, _| unset(&o["spec"]["volumeMode"]),
         ],
-        "Role" | "ClusterRole" => columns![
+        "Role" | "ClusterRole" | "CustomResourceDefinition" => columns![
             "Name" 0 name, "Created At" 0 |o, _| text(&o["metadata"]["creationTimestamp"]) => "date",
         ],
         "RoleBinding" | "ClusterRoleBinding" => columns![
