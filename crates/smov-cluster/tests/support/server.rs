@@ -1,7 +1,10 @@
 //! A cluster with an API server for tests.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use serde_json::{Value, json};
 use smov_cluster::{
@@ -62,19 +65,13 @@ impl Server {
 
     /// The same on a folder that may hold a state already.
     pub(crate) async fn start_in(folder: tempfile::TempDir) -> Self {
-        let config = ClusterConfig {
-            reached_at: Vec::new(),
-            name: "ctx1".to_owned(),
-            listen: "127.0.0.1:0".parse().unwrap(),
-            state_dir: folder.path().join("ctx1"),
-            pod_network: PodNetwork { block: 250, thirds: vec![1] },
-            service_network: ServiceNetwork { block: 250, thirds: vec![200] },
-        };
-        let cluster = Cluster::open(config, Arc::new(MeshAdmission)).unwrap();
-        let bound = cluster.bind().await.unwrap();
-        let shutdown = CancellationToken::new();
-        let running = tokio::spawn(bound.run(shutdown.clone()));
+        let (cluster, shutdown, running) = serve(folder.path()).await;
         Self { cluster, folder, shutdown, running }
+    }
+
+    /// Serves from somebody else's folder, for the life of the process.
+    pub(crate) async fn start_at(folder: &Path) -> Cluster {
+        serve(folder).await.0
     }
 
     pub(crate) fn kubeconfig_file(&self) -> PathBuf {
@@ -96,4 +93,20 @@ impl Server {
         self.running.await.unwrap();
         self.folder
     }
+}
+
+async fn serve(folder: &Path) -> (Cluster, CancellationToken, tokio::task::JoinHandle<()>) {
+    let config = ClusterConfig {
+        reached_at: Vec::new(),
+        name: "ctx1".to_owned(),
+        listen: "127.0.0.1:0".parse().unwrap(),
+        state_dir: folder.join("ctx1"),
+        pod_network: PodNetwork { block: 250, thirds: vec![1] },
+        service_network: ServiceNetwork { block: 250, thirds: vec![200] },
+    };
+    let cluster = Cluster::open(config, Arc::new(MeshAdmission)).unwrap();
+    let bound = cluster.bind().await.unwrap();
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn(bound.run(shutdown.clone()));
+    (cluster, shutdown, running)
 }
