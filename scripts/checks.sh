@@ -312,6 +312,7 @@ run_checks() {
     *ctx2*ctx1*)
       if [ "$(server_of "$CTX1")" = "$(server_of "$CTX2")" ]; then
         failed '' './deploy-all.sh --one-cluster' '두 컨텍스트가 같은 클러스터입니다' 'both contexts lead to one cluster'
+        return 0
       fi
       ;;
   esac

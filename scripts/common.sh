@@ -23,9 +23,9 @@ text() {
   local ko="$1" en="$2"
   shift 2
   case "$LANGUAGE" in
-    ko) printf "$ko" "$@" ;;
-    en) printf "$en" "$@" ;;
-    *) if [ "$ko" = "$en" ]; then printf "$en" "$@"; else printf "$ko" "$@" && printf ' · ' && printf "$en" "$@"; fi ;;
+    ko) printf -- "$ko" "$@" ;;
+    en) printf -- "$en" "$@" ;;
+    *) if [ "$ko" = "$en" ]; then printf -- "$en" "$@"; else printf -- "$ko" "$@" && printf ' · ' && printf -- "$en" "$@"; fi ;;
   esac
 }
 

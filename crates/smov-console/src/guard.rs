@@ -3,7 +3,7 @@
 //! Every request's Host must be on the allow-list (that stops DNS rebinding). Every request that writes must come from the same origin
 //! (`Origin` equals Host, or neither `Origin` nor a foreign `Sec-Fetch-Site`), with a content type that no HTML form can send.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -15,22 +15,34 @@ use crate::problem::Problem;
 
 /// Hosts under which the console may be called, without port; `*.example.org` stands for the names below it.
 #[derive(Debug, Clone)]
-pub struct AllowedHosts(Arc<[String]>);
+pub struct AllowedHosts {
+    own: Arc<[String]>,
+    /// What the mesh's operator routes here by name; locked for one look or one change.
+    routed: Arc<RwLock<Vec<String>>>,
+}
 
 impl AllowedHosts {
     /// This machine's own names and `more`.
     pub fn loopback_and(more: impl IntoIterator<Item = String>) -> Self {
         let own = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned);
-        Self(own.into_iter().chain(more).map(|host| host.to_ascii_lowercase()).collect())
+        Self { own: own.into_iter().chain(more).map(|host| host.to_ascii_lowercase()).collect(), routed: Arc::default() }
+    }
+
+    /// The names under which the ingress gateway leads here now: whoever wrote them into a VirtualService means this page. `*` is nobody's name, so it
+    /// allows nothing.
+    pub fn set_routed(&self, hosts: impl IntoIterator<Item = String>) {
+        let hosts = hosts.into_iter().filter(|host| host != "*").map(|host| host.to_ascii_lowercase()).collect();
+        *self.routed.write().unwrap_or_else(PoisonError::into_inner) = hosts;
     }
 
     /// Is the host (with or without port) on the list?
     pub fn contains(&self, authority: &str) -> bool {
         let host = host_of(authority).to_ascii_lowercase();
-        self.0.iter().any(|allowed| match allowed.strip_prefix('*') {
+        let takes = |allowed: &String| match allowed.strip_prefix('*') {
             Some(suffix) => suffix.starts_with('.') && host.len() > suffix.len() && host.ends_with(suffix),
             None => *allowed == host,
-        })
+        };
+        self.own.iter().any(takes) || self.routed.read().unwrap_or_else(PoisonError::into_inner).iter().any(takes)
     }
 }
 
@@ -124,6 +136,16 @@ mod tests {
         for host in ["", "evil.example", "localhost.evil.example", "apps.example", "xapps.example", "[::2]"] {
             assert!(!hosts.contains(host), "{host}");
         }
+    }
+
+    #[test]
+    fn a_name_that_leads_here_is_allowed_for_as_long_as_it_does() {
+        let hosts = AllowedHosts::loopback_and([]);
+        let door = hosts.clone();
+        hosts.set_routed(["Theater.example".to_owned(), "*".to_owned()]);
+        assert!(door.contains("theater.example:80") && !door.contains("evil.example"));
+        hosts.set_routed([]);
+        assert!(!door.contains("theater.example"));
     }
 
     #[test]

@@ -121,6 +121,12 @@ pub(crate) enum Command {
     },
     /// What an istiod pod runs (used by the kubelet) · istiod 파드가 실행하는 명령
     Control,
+    /// What a pod of the image `socat` runs (used by the kubelet)
+    #[command(hide = true)]
+    Relay {
+        /// tcp-listen:PORT and tcp-connect:HOST:PORT.
+        addresses: Vec<String>,
+    },
     /// Runs a program that dies with its parent (used by the kubelet)
     #[command(hide = true)]
     Shim {

@@ -4,6 +4,7 @@
 
 pub(crate) mod feed;
 pub(crate) mod gateway;
+pub(crate) mod hosts;
 pub(crate) mod link;
 pub(crate) mod operator;
 pub(crate) mod pods_view;

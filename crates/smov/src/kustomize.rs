@@ -313,4 +313,6 @@ impl Files for BuiltIn {
 }
 
 #[cfg(test)]
+mod manifests;
+#[cfg(test)]
 mod tests;

@@ -53,6 +53,7 @@ fn run(cli: &Cli, language: Language) -> Outcome {
         Command::App { app } => roles::app::run(*app),
         Command::Proxy { gateway, data_plane } => roles::proxy::run(*gateway, *data_plane),
         Command::Control => roles::control::run(),
+        Command::Relay { addresses } => roles::relay::run(addresses),
         Command::Doctor { port } => commands::doctor::run(global, *port, language),
         Command::Kubeconfig { raw } => commands::running::kubeconfig(global, *raw),
         Command::Env => commands::running::env(global),

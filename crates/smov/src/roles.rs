@@ -3,6 +3,7 @@
 pub(crate) mod app;
 pub(crate) mod control;
 pub(crate) mod proxy;
+pub(crate) mod relay;
 pub(crate) mod shim;
 
 use crate::failure::{Exit, Failure};

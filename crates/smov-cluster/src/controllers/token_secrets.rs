@@ -45,7 +45,8 @@ fn fill(registry: &Registry, cluster: &Cluster, key: &Key) -> Result<Again, ApiE
         }
         return Ok(None);
     };
-    let token = secret["data"]["token"].as_str().and_then(|text| STANDARD.decode(text).ok()).and_then(|bytes| String::from_utf8(bytes).ok());
+    let token =
+        secret["data"]["token"].as_str().and_then(|text| STANDARD.decode(text).ok()).and_then(|bytes| String::from_utf8(bytes).ok());
     let uid = account["metadata"]["uid"].clone();
     let authority = cluster.authority();
     if token.is_some_and(|token| authority.authenticate(&token).is_some_and(|user| uid == user.uid.as_str())) {

@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use smov_console::guard::AllowedHosts;
 use smov_console::view::split::{Canary, Configured, Intervention, InterventionKind, OtherCopy, Reason, ServiceConfig, Shares};
 use smov_console::{Live, ServiceId};
 use smov_control::api_server::ApiServer;
@@ -19,6 +20,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::hosts::RoutedHosts;
 use super::pods_view::PodsState;
 use crate::kube_api;
 use crate::mesh::link;
@@ -74,7 +76,7 @@ struct ClusterState {
 }
 
 /// Feeds the hub until shutdown.
-pub(crate) async fn run(live: Live, watched: Vec<Watched>, shutdown: CancellationToken) {
+pub(crate) async fn run(live: Live, watched: Vec<Watched>, allowed: AllowedHosts, shutdown: CancellationToken) {
     let root: Namespace = "istio-system".parse().expect("a DNS label");
     let (sender, mut events) = mpsc::channel::<SourceEvent>(QUEUE);
     let mut tasks = JoinSet::new();
@@ -101,6 +103,7 @@ pub(crate) async fn run(live: Live, watched: Vec<Watched>, shutdown: Cancellatio
         listed: 0,
         expected: watched.len() * kinds().count(),
         rules_changed: false,
+        hosts: RoutedHosts::new(allowed),
     };
     let (confirmed, mut confirmations) = mpsc::channel(QUEUE);
     for cluster in watched {
@@ -147,6 +150,7 @@ struct Feed {
     listed: usize,
     expected: usize,
     rules_changed: bool,
+    hosts: RoutedHosts,
 }
 
 impl Feed {
@@ -167,6 +171,9 @@ impl Feed {
         let mesh = if let SourceKind::Mesh(kind) = source.kind { Some(kind) } else { None };
         if let News::Listed(_) = news {
             self.listed += 1;
+        }
+        if mesh == Some(WatchedKind::VirtualService) && source.cluster.as_str() == GATEWAY_CLUSTER {
+            self.hosts.take(&news);
         }
         for state in &mut self.clusters {
             let here = state.name == source.cluster;
@@ -389,7 +396,14 @@ mod tests {
             }
             ClusterState { name, world, pods: PodsState::default(), changed: false }
         });
-        Feed { live, clusters: clusters.into(), listed: 0, expected: 0, rules_changed: true }
+        Feed {
+            live,
+            clusters: clusters.into(),
+            listed: 0,
+            expected: 0,
+            rules_changed: true,
+            hosts: RoutedHosts::new(AllowedHosts::loopback_and([])),
+        }
     }
 
     fn user_rule(object: &mut serde_json::Value) -> Option<&mut serde_json::Value> {

@@ -59,12 +59,12 @@ pub(crate) async fn run() -> Outcome {
     // The kubelet's probe names no host that people use, so it is answered before the guard.
     let router = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
-        .fallback_service(guard(theatre, hosts).merge(smov_console::router(console)));
+        .fallback_service(guard(theatre, hosts.clone()).merge(smov_console::router(console)));
 
     let listener = serve::bind(&environment.listen_on(gateway::DEFAULT_PORT)).await.map_err(|error| cannot_start(&error))?;
     let background = CancellationToken::new();
     let mut tasks = tokio::task::JoinSet::new();
-    tasks.spawn(feed::run(live.clone(), watched, background.clone()));
+    tasks.spawn(feed::run(live.clone(), watched, hosts, background.clone()));
     if !place.istiods.is_empty() {
         tasks.spawn(super::why::run(live.clone(), place.istiods, background.clone()));
     }

@@ -75,7 +75,8 @@ pub(crate) async fn run(door: Door, shutdown: CancellationToken) {
     let theatre = Router::new().fallback(relay).with_state(app.clone());
     let router = smov_console::router(console).fallback_service(guard(theatre, hosts));
     let mut tasks = tokio::task::JoinSet::new();
-    tasks.spawn(feed::run(live.clone(), watched, shutdown.clone()));
+    // No gateway leads to this door, so no rule names it.
+    tasks.spawn(feed::run(live.clone(), watched, AllowedHosts::loopback_and([]), shutdown.clone()));
     tasks.spawn(super::why::run(live.clone(), place.istiods, shutdown.clone()));
     let (hub, token) = (live.clone(), shutdown.clone());
     tasks.spawn(async move { hub.run(token).await });

@@ -87,7 +87,9 @@ impl Baseline {
         let note =
             |name: &str| std::fs::read_to_string(folder.join(name)).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
         if note(EMPTY_NOTE).is_some() {
-            return Err(Failure::new(Exit::Usage, text::EMPTY_HAS_NO_BASELINE, &[&folder.display()]).hint(text::EMPTY_HAS_NO_BASELINE_HINT, &[]));
+            return Err(
+                Failure::new(Exit::Usage, text::EMPTY_HAS_NO_BASELINE, &[&folder.display()]).hint(text::EMPTY_HAS_NO_BASELINE_HINT, &[])
+            );
         }
         let store = match note(STORE_NOTE).as_deref() {
             None | Some("sqlite") => Store::Sqlite,

@@ -85,8 +85,16 @@ pub(crate) fn run(global: &Global, up: &Up, language: Language) -> Outcome {
         language.lines(text::PROXY_VARIABLES, &[variables]).iter().for_each(|line| printer::warning(line));
     }
     let program = std::env::current_exe().map_err(|error| Failure::new(Exit::Usage, text::PLAIN, &[&error]))?;
-    let plan =
-        Plan { ingress, store, seed: up.seed, data_plane: up.data_plane, ui_dir: up.ui_dir.clone(), empty, program, language: language.code() };
+    let plan = Plan {
+        ingress,
+        store,
+        seed: up.seed,
+        data_plane: up.data_plane,
+        ui_dir: up.ui_dir.clone(),
+        empty,
+        program,
+        language: language.code(),
+    };
     crate::roles::runtime(true).block_on(serve(state, plan, baseline, manifests, operator, language, started))
 }
 
