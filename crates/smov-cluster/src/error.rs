@@ -215,6 +215,15 @@ impl ApiError {
         Self::new(422, "Invalid", message)
     }
 
+    /// 422: a parameter of the request is wrong.
+    pub fn options_invalid(options: &str, field: &str, message: &str) -> Self {
+        let (kind, group) = options.split_once('.').unwrap_or((options, ""));
+        let mut error = Self::new(422, "Invalid", format!("{options} \"\" is invalid: {field}: {message}"));
+        let causes = json!([{ "reason": "FieldValueRequired", "message": message, "field": field }]);
+        error.details = Some(json!({ "group": group, "kind": kind, "causes": causes }));
+        error
+    }
+
     /// 409: fields belong to other appliers.
     pub fn apply_conflict(message: impl Into<String>, causes: &[Cause]) -> Self {
         let mut error = Self::new(409, "Conflict", message);
@@ -227,6 +236,13 @@ impl ApiError {
     /// 500: our fault.
     pub fn internal(message: impl fmt::Display) -> Self {
         Self::new(500, "InternalError", format!("Internal error occurred: {message}"))
+    }
+
+    /// 500 with nothing around the sentence, as Kubernetes answers a patch that cannot be merged.
+    pub fn internal_plain(message: impl Into<String>) -> Self {
+        let mut error = Self::new(500, "", message);
+        error.details = None;
+        error
     }
 
     /// 503: not now.

@@ -6,7 +6,7 @@
 //! accepted object. Versions are never used twice, also not after a crash.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     path::Path,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
@@ -26,6 +26,7 @@ mod defaults;
 mod delete;
 mod events;
 mod fields;
+mod managed;
 mod options;
 mod selector;
 pub(crate) mod storage;
@@ -145,7 +146,6 @@ impl Registry {
             }),
         };
         registry.index_events();
-        registry.forget_applied(path)?;
         registry.ensure_namespaces(path)?;
         crate::rbac::ensure_defaults(&registry)
             .and_then(|()| crate::definitions::ensure(&registry))
@@ -167,29 +167,6 @@ impl Registry {
             }
         }
         Ok(())
-    }
-
-    /// Drops what was applied to objects that no longer exist.
-    fn forget_applied(&self, path: &Path) -> Result<(), OpenError> {
-        let failed = |error: ApiError| OpenError::File { path: path.to_owned(), source: std::io::Error::other(error.message) };
-        let alive: HashSet<String> = {
-            let state = self.state();
-            let objects = state.stores.iter().flat_map(|store| store.objects.values());
-            objects.filter_map(|object| object["metadata"]["uid"].as_str().map(str::to_owned)).collect()
-        };
-        self.inner
-            .storage
-            .with(|database| {
-                let mut statement = database.prepare("SELECT DISTINCT uid FROM applied")?;
-                let uids = statement.query_map([], |row| row.get::<_, String>(0))?;
-                for uid in uids.collect::<rusqlite::Result<Vec<_>>>()? {
-                    if !alive.contains(&uid) {
-                        database.execute("DELETE FROM applied WHERE uid = ?1", [uid])?;
-                    }
-                }
-                Ok(())
-            })
-            .map_err(failed)
     }
 
     /// Name of the cluster, as `ctx1`.

@@ -16,7 +16,7 @@ mod custom;
 mod facts;
 
 pub(crate) use builtin::{delete_options, list_metadata, of_builtin, review, scale, status};
-pub(crate) use check::{Findings, check};
+pub(crate) use check::{Findings, check, go_kind};
 pub(crate) use custom::of_custom;
 pub(crate) use facts::key_default;
 
@@ -123,17 +123,6 @@ impl ObjectType {
     /// As `PodSpec`: what error messages call it.
     pub(crate) fn short_name(&self) -> &str {
         self.name.rsplit('.').next().unwrap_or_default()
-    }
-}
-
-impl Shape {
-    /// The field `name` of an object, the value of a map.
-    pub(crate) fn below(&self, name: &str) -> Option<&Self> {
-        match self {
-            Self::Object(object) => object.fields.get(name).map(|field| &field.shape),
-            Self::Map(value, _) => Some(value),
-            _ => None,
-        }
     }
 }
 

@@ -167,7 +167,8 @@ impl Call {
             identity: Some(Arc::new(self.user.clone())),
             dry_run: self.query.dry_run(&self.method)?,
             field_validation: self.query.field_validation()?,
-            field_manager: self.query.text("fieldManager").unwrap_or("unknown").to_owned(),
+            field_manager: self.field_manager(),
+            tracked: true,
         })
     }
 }
@@ -224,6 +225,10 @@ pub(super) fn fit(target: &Target, object: &mut Value) -> Result<(), ApiError> {
         object["metadata"] = json!({});
     }
     let metadata = &mut object["metadata"];
+    if !metadata.is_object() {
+        // The registry tells what is wrong with it.
+        return Ok(());
+    }
     let namespace = metadata["namespace"].as_str().filter(|found| !found.is_empty());
     match (namespace, target.namespace.as_deref()) {
         (Some(found), Some(wanted)) if found != wanted => {

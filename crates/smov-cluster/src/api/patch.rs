@@ -8,9 +8,9 @@ use crate::{
     error::{ApiError, Cause},
     kinds::Kind,
     registry::FieldValidation,
+    schema,
 };
 
-pub(super) mod keys;
 mod strategic;
 
 const JSON: &str = "application/json-patch+json";
@@ -37,7 +37,7 @@ impl Patch {
     }
 
     /// The object after the patch. Without a kind (scale) lists are replaced.
-    pub(super) fn apply(&self, kind: Option<&Kind>, object: &Value) -> Result<Value, ApiError> {
+    pub(super) fn apply(&self, kind: Option<&'static Kind>, object: &Value) -> Result<Value, ApiError> {
         let mut patched = object.clone();
         match self {
             Self::Json(patch) => json_patch::patch(&mut patched, patch).map_err(|error| {
@@ -49,7 +49,7 @@ impl Patch {
                     // As for every custom resource: clients fall back to a merge patch.
                     return Err(ApiError::unsupported(&[JSON, MERGE, APPLY]));
                 }
-                kind => strategic::merge(kind, &mut patched, patch)?,
+                kind => strategic::merge(kind.map(schema::of_builtin).as_deref(), &mut patched, patch)?,
             },
         }
         Ok(patched)
@@ -96,5 +96,6 @@ fn tell_as_patch(error: ApiError, kind: &'static Kind, patch: &[u8], validation:
 /// The patch is no object, or a list it merges is none.
 pub fn strategic_merge(object: &mut Value, patch: &Value) -> Result<(), ApiError> {
     let kind = object["kind"].as_str().and_then(crate::kinds::by_kind);
-    strategic::merge(kind, object, patch)
+    let known = kind.map(|kind| if kind.custom { schema::of_custom(kind, None) } else { schema::of_builtin(kind) });
+    strategic::merge(known.as_deref(), object, patch)
 }

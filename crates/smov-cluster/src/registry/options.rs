@@ -33,6 +33,8 @@ pub struct WriteOptions {
     pub field_validation: FieldValidation,
     /// Who owns the written fields (server-side apply).
     pub field_manager: String,
+    /// Record in `metadata.managedFields` who wrote which fields. The cluster's own writers are not recorded.
+    pub tracked: bool,
 }
 
 impl Default for WriteOptions {
@@ -43,6 +45,7 @@ impl Default for WriteOptions {
             dry_run: false,
             field_validation: FieldValidation::Warn,
             field_manager: "smov".to_owned(),
+            tracked: false,
         }
     }
 }

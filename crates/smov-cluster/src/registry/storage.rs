@@ -131,7 +131,7 @@ impl Storage {
         }
     }
 
-    /// A short piece of work on the database itself (tokens, applied configuration).
+    /// A short piece of work on the database itself (tokens).
     pub(crate) fn with<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, ApiError> {
         work(&lock(&self.shared.database))
             .map_err(|error| ApiError::internal(format!("the object store `{}` cannot be used: {error}", self.shared.path.display())))
@@ -213,9 +213,8 @@ fn check_schema(connection: &mut Connection, path: &Path) -> Result<(), OpenErro
              CREATE TABLE IF NOT EXISTS tokens (
                  hash TEXT PRIMARY KEY, namespace TEXT NOT NULL, account TEXT NOT NULL,
                  pod TEXT, expires INTEGER) WITHOUT ROWID;
-             CREATE TABLE IF NOT EXISTS applied (
-                 uid TEXT NOT NULL, manager TEXT NOT NULL, body TEXT NOT NULL,
-                 PRIMARY KEY (uid, manager)) WITHOUT ROWID;",
+             -- Who applied what is in the objects themselves.
+             DROP TABLE IF EXISTS applied;",
         )
         .map_err(database_error)?;
     let found: Option<String> =

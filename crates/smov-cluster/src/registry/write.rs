@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Key, Object, Registry, WriteOptions, Written, defaults, delete::may_go, fields, validate};
+use super::{Key, Object, Registry, WriteOptions, Written, defaults, delete::may_go, fields, managed, validate};
 use crate::{
     admission::{AdmissionRequest, Operation},
     error::ApiError,
     kinds::{self, EVENT, Kind, NAMESPACE, POD, SERVICE, SERVICE_ACCOUNT},
+    schema::{self, Shape},
 };
 
 /// Which part of an object a write is about.
@@ -23,20 +24,52 @@ enum Part {
     Both,
 }
 
+/// What becomes of `metadata.managedFields`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Record {
+    /// Nothing.
+    Keep,
+    /// The write is recorded as an update.
+    Update,
+    /// The object has them already as they shall be.
+    Done,
+}
+
+impl Record {
+    fn of(options: &WriteOptions) -> Self {
+        if options.tracked { Self::Update } else { Self::Keep }
+    }
+}
+
 impl Registry {
     /// Stores a new object.
     ///
     /// # Errors
     /// `AlreadyExists`, `Invalid`, `BadRequest`, or admission's answer.
     pub fn create(&self, object: Value, options: &WriteOptions) -> Result<Written, ApiError> {
+        self.create_as(object, options, Record::of(options))
+    }
+
+    fn create_as(&self, object: Value, options: &WriteOptions, record: Record) -> Result<Written, ApiError> {
         let kind = kind_of(&object)?;
         let mut object = normalised(kind, object)?;
+        let sent = object["metadata"].as_object_mut().and_then(|metadata| metadata.shift_remove("managedFields")).unwrap_or_default();
         let mut warnings = fields::check(self, kind, &mut object, options.field_validation)?;
+        let filled = managed::filled_by_server(kind, &object);
         name_it(kind, &mut object)?;
         defaults::begin(kind, &mut object);
         let key = key_of(kind, &object);
         self.check_namespace(kind, &key)?;
         defaults::apply(kind, &mut object);
+        match record {
+            Record::Keep => {}
+            Record::Done => object["metadata"]["managedFields"] = sent,
+            Record::Update => {
+                let shape = Shape::Object(schema::of(kind, self));
+                let write = managed::Write { kind, shape: &shape, manager: &options.field_manager, subresource: "" };
+                managed::update(&write, None, &mut object, &sent, &filled);
+            }
+        }
         self.check_service_account(kind, &key, &object)?;
         self.admit(Operation::Create, kind, &key, &mut object, None, options, &mut warnings)?;
         let stored = {
@@ -92,7 +125,7 @@ impl Registry {
         options: &WriteOptions,
         mut change: impl FnMut(&mut Value) -> Result<(), ApiError>,
     ) -> Result<Written, ApiError> {
-        self.rewrite(kind, &key(kind, namespace, name), options, Part::Both, |old| {
+        self.rewrite(kind, &key(kind, namespace, name), options, (Part::Both, Record::of(options)), |old| {
             let mut new = Value::clone(old);
             change(&mut new)?;
             Ok(new)
@@ -109,7 +142,49 @@ impl Registry {
         change: impl FnMut(&Object) -> Result<Value, ApiError>,
     ) -> Result<Written, ApiError> {
         let part = if status { Part::Status } else { Part::Content };
-        self.rewrite(kind, &key(kind, namespace, name), options, part, change)
+        self.rewrite(kind, &key(kind, namespace, name), options, (part, Record::of(options)), change)
+    }
+
+    /// Server-side apply: the manifest's fields are set, those that the manager gave up go; true: the object is new.
+    pub(crate) fn apply(
+        &self,
+        kind: &'static Kind,
+        (namespace, name): (&str, &str),
+        config: &Value,
+        force: bool,
+        options: &WriteOptions,
+        status: bool,
+    ) -> Result<(Written, bool), ApiError> {
+        let shape = Shape::Object(schema::of(kind, self));
+        let subresource = if status { "status" } else { "" };
+        let write = managed::Write { kind, shape: &shape, manager: &options.field_manager, subresource };
+        // Each subresource takes what is its own.
+        let mut config = config.clone();
+        if status {
+            config = json!({ "apiVersion": config["apiVersion"], "kind": config["kind"], "metadata": config["metadata"], "status": config["status"] });
+        } else if kind.has("status") {
+            remove(&mut config, "status");
+        }
+        // Before ownership is looked at: a typing error owns nothing.
+        let mut checked = config.clone();
+        let warnings = fields::check(self, kind, &mut checked, options.field_validation)?;
+        let key = key(kind, namespace, name);
+        if self.find(kind, &key.0, &key.1).is_none() && !status {
+            match self.create_as(managed::apply(&write, None, &checked, force)?, options, Record::Done) {
+                Ok(mut written) => {
+                    written.warnings.splice(0..0, warnings);
+                    return Ok((written, true));
+                }
+                // Somebody was faster: apply onto theirs.
+                Err(error) if error.is_already_exists() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let part = if status { Part::Status } else { Part::Content };
+        let mut written =
+            self.rewrite(kind, &key, options, (part, Record::Done), |old| managed::apply(&write, Some(old), &checked, force))?;
+        written.warnings.splice(0..0, warnings);
+        Ok((written, false))
     }
 
     fn replace(&self, object: Value, options: &WriteOptions, part: Part) -> Result<Written, ApiError> {
@@ -119,7 +194,7 @@ impl Registry {
         if key.1.is_empty() {
             return Err(ApiError::bad_request("the name of the object must be set"));
         }
-        self.rewrite(kind, &key, options, part, |_| Ok(object.clone()))
+        self.rewrite(kind, &key, options, (part, Record::of(options)), |_| Ok(object.clone()))
     }
 
     fn rewrite(
@@ -127,7 +202,7 @@ impl Registry {
         kind: &'static Kind,
         key: &Key,
         options: &WriteOptions,
-        part: Part,
+        (part, record): (Part, Record),
         mut compute: impl FnMut(&Object) -> Result<Value, ApiError>,
     ) -> Result<Written, ApiError> {
         loop {
@@ -135,6 +210,7 @@ impl Registry {
             let mut warnings = Vec::new();
             let mut new = normalised(kind, compute(&old)?)?;
             check_preconditions(kind, &key.1, &old, &new)?;
+            let sent = new["metadata"].as_object_mut().and_then(|metadata| metadata.shift_remove("managedFields")).unwrap_or_default();
             if part == Part::Status {
                 let status = new["status"].take();
                 new = Value::clone(&old);
@@ -152,6 +228,16 @@ impl Registry {
             if part != Part::Status {
                 defaults::carry_over(kind, &old, &mut new);
                 defaults::apply(kind, &mut new);
+            }
+            match record {
+                Record::Keep => set_or_remove(&mut new["metadata"], "managedFields", &old["metadata"]["managedFields"]),
+                Record::Done => set_or_remove(&mut new["metadata"], "managedFields", &sent),
+                Record::Update => {
+                    let shape = Shape::Object(schema::of(kind, self));
+                    let subresource = if part == Part::Status { "status" } else { "" };
+                    let write = managed::Write { kind, shape: &shape, manager: &options.field_manager, subresource };
+                    managed::update(&write, Some(&old), &mut new, &sent, &[]);
+                }
             }
             if new != *old {
                 if part == Part::Status {
@@ -306,13 +392,13 @@ fn normalised(kind: &'static Kind, mut object: Value) -> Result<Value, ApiError>
     if object["metadata"].is_null() {
         object["metadata"] = json!({});
     }
+    let found = schema::go_kind(&object["metadata"]);
     let Some(metadata) = object["metadata"].as_object_mut() else {
         return Err(ApiError::bad_request(format!(
-            "{} in version {:?} cannot be handled as a {}: json: cannot unmarshal into Go struct field {}.metadata of type v1.ObjectMeta",
-            kind.kind, kind.version, kind.kind, kind.kind
+            "{0} in version {1:?} cannot be handled as a {0}: json: cannot unmarshal {found} into Go struct field {0}.metadata of type v1.ObjectMeta",
+            kind.kind, kind.version
         )));
     };
-    metadata.shift_remove("managedFields");
     metadata.shift_remove("selfLink");
     if !kind.namespaced {
         metadata.shift_remove("namespace");
@@ -353,10 +439,15 @@ fn keep_identity(old: &Value, new: &mut Value) {
         "resourceVersion",
     ];
     for field in KEPT {
-        match &old["metadata"][field] {
-            Value::Null => remove(&mut new["metadata"], field),
-            value => new["metadata"][field] = value.clone(),
-        }
+        set_or_remove(&mut new["metadata"], field, &old["metadata"][field]);
+    }
+}
+
+fn set_or_remove(object: &mut Value, field: &str, value: &Value) {
+    if value.is_null() {
+        remove(object, field);
+    } else {
+        object[field] = value.clone();
     }
 }
 

@@ -177,7 +177,7 @@ fn base64_error(text: &str) -> Result<(), usize> {
 }
 
 /// What Go's decoder calls a value that does not fit.
-fn go_kind(value: &Value) -> String {
+pub(crate) fn go_kind(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
         Value::Bool(_) => "bool".to_owned(),

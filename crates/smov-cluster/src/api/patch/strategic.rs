@@ -5,23 +5,67 @@
 
 use serde_json::{Map, Value, json};
 
-use super::keys::{ListKind, list_kind};
-use crate::{error::ApiError, kinds::Kind};
+use crate::{
+    error::ApiError,
+    schema::{ObjectType, PatchStrategy, Shape},
+};
 
-/// Merges a patch into an object.
-pub(super) fn merge(kind: Option<&Kind>, object: &mut Value, patch: &Value) -> Result<(), ApiError> {
+/// Merges a patch into an object; without its type lists are replaced.
+pub(super) fn merge(known: Option<&ObjectType>, object: &mut Value, patch: &Value) -> Result<(), ApiError> {
     let Some(patch) = patch.as_object() else {
         return Err(ApiError::bad_request("the patch must be an object"));
     };
-    merge_map(kind, &mut Vec::new(), object, patch)
+    merge_map(Known::of(known), object, patch)
 }
 
-fn merge_map(kind: Option<&Kind>, path: &mut Vec<String>, object: &mut Value, patch: &Map<String, Value>) -> Result<(), ApiError> {
-    match patch.get("$patch").and_then(Value::as_str) {
+/// What is known of the place that is merged.
+#[derive(Clone, Copy)]
+enum Known<'a> {
+    Nothing,
+    Object(&'a ObjectType),
+    Values(&'a Shape),
+}
+
+impl<'a> Known<'a> {
+    fn of(known: Option<&'a ObjectType>) -> Self {
+        known.map_or(Self::Nothing, Self::Object)
+    }
+
+    fn shape(shape: &'a Shape) -> Self {
+        match shape {
+            Shape::Object(known) => Self::Object(known),
+            Shape::Map(item, _) => Self::Values(item),
+            Shape::List(item, _) => Self::shape(item),
+            _ => Self::Nothing,
+        }
+    }
+
+    fn field(self, name: &str) -> (Self, PatchStrategy) {
+        match self {
+            Self::Nothing => (Self::Nothing, PatchStrategy::default()),
+            Self::Values(item) => (Self::shape(item), PatchStrategy::default()),
+            Self::Object(known) => match known.fields.get(name) {
+                Some(field) => (Self::shape(&field.shape), field.patch),
+                None => (Self::Nothing, PatchStrategy::default()),
+            },
+        }
+    }
+}
+
+fn merge_map(known: Known<'_>, object: &mut Value, patch: &Map<String, Value>) -> Result<(), ApiError> {
+    match patch.get("$patch").map(|directive| directive.as_str().unwrap_or_default()) {
         None | Some("merge") => {}
-        Some("replace" | "delete") => *object = json!({}),
+        Some("replace") => {
+            let content = patch.iter().filter(|(name, _)| *name != "$patch");
+            *object = Value::Object(content.map(|(name, value)| (name.clone(), value.clone())).collect());
+            return Ok(());
+        }
+        Some("delete") => {
+            *object = json!({});
+            return Ok(());
+        }
         Some(other) => {
-            return Err(ApiError::bad_request(format!("unknown patch type {other:?} in `$patch`")));
+            return Err(ApiError::bad_request(format!("unknown patch type found: {other}")));
         }
     }
     if !object.is_object() {
@@ -43,6 +87,7 @@ fn merge_map(kind: Option<&Kind>, path: &mut Vec<String>, object: &mut Value, pa
         if key.starts_with('$') {
             continue;
         }
+        let (inner_known, strategy) = known.field(key);
         match value {
             Value::Null => {
                 map.shift_remove(key);
@@ -52,13 +97,15 @@ fn merge_map(kind: Option<&Kind>, path: &mut Vec<String>, object: &mut Value, pa
                     map.shift_remove(key);
                     continue;
                 }
-                path.push(key.clone());
-                merge_map(kind, path, map.entry(key).or_insert(Value::Null), inner)?;
-                path.pop();
+                if strategy.replace {
+                    map.insert(key.clone(), without_directives(value));
+                    continue;
+                }
+                merge_map(inner_known, map.entry(key).or_insert(Value::Null), inner)?;
             }
             Value::Array(elements) => {
                 let list = map.entry(key).or_insert(Value::Null);
-                merge_list(kind, path, key, list, elements)?;
+                merge_list(inner_known, strategy, key, list, elements)?;
             }
             plain => {
                 map.insert(key.clone(), plain.clone());
@@ -69,13 +116,26 @@ fn merge_map(kind: Option<&Kind>, path: &mut Vec<String>, object: &mut Value, pa
         if let (Some(field), Some(order)) = (key.strip_prefix("$setElementOrder/"), order.as_array())
             && let Some(list) = map.get_mut(field).and_then(Value::as_array_mut)
         {
-            sort(list_kind(kind, path, field), list, order);
+            let (_, strategy) = known.field(field);
+            let before = list.clone();
+            sort(strategy.key, list, order, &before);
         }
     }
     Ok(())
 }
 
-fn merge_list(kind: Option<&Kind>, path: &mut Vec<String>, field: &str, list: &mut Value, patch: &[Value]) -> Result<(), ApiError> {
+/// New parts of an object keep no directives.
+fn without_directives(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let kept = map.iter().filter(|(name, value)| !name.starts_with('$') && !value.is_null());
+            Value::Object(kept.map(|(name, value)| (name.clone(), without_directives(value))).collect())
+        }
+        other => other.clone(),
+    }
+}
+
+fn merge_list(known: Known<'_>, strategy: PatchStrategy, field: &str, list: &mut Value, patch: &[Value]) -> Result<(), ApiError> {
     let directive = |element: &Value| element["$patch"].as_str().map(str::to_owned);
     let replaced = patch
         .iter()
@@ -86,69 +146,94 @@ fn merge_list(kind: Option<&Kind>, path: &mut Vec<String>, field: &str, list: &m
     let Some(present) = list.as_array_mut() else {
         return Ok(());
     };
-    match list_kind(kind, path, field) {
-        ListKind::Atomic => {
-            *present = patch.iter().filter(|element| directive(element).is_none()).cloned().collect();
-        }
-        ListKind::Set => {
-            for element in patch {
-                if !present.contains(element) {
-                    present.push(element.clone());
-                }
-            }
-        }
-        ListKind::Keyed(key) => {
-            for element in patch {
-                let Some(inner) = element.as_object() else {
-                    return Err(ApiError::bad_request(format!("elements of {field:?} must be objects")));
-                };
-                let directive = directive(element);
-                if directive.as_deref() == Some("replace") {
-                    continue;
-                }
-                let Some(wanted) = inner.get(key) else {
-                    return Err(ApiError::bad_request(format!("map: {element} does not contain declared merge key: {key}")));
-                };
-                let place = present.iter().position(|one| &one[key] == wanted);
-                match (directive.as_deref(), place) {
-                    (Some("delete"), _) => present.retain(|one| &one[key] != wanted),
-                    (_, place) => {
-                        let place = place.unwrap_or_else(|| {
-                            present.push(json!({}));
-                            present.len() - 1
-                        });
-                        path.push(field.to_owned());
-                        merge_map(kind, path, &mut present[place], inner)?;
-                        path.pop();
-                    }
-                }
-            }
-        }
+    if !strategy.merge || replaced {
+        *present = patch.iter().filter(|element| directive(element).is_none()).cloned().collect();
+        return Ok(());
     }
+    let before = present.clone();
+    let Some(key) = strategy.key else {
+        for element in patch {
+            if !present.contains(element) {
+                present.push(element.clone());
+            }
+        }
+        sort(None, present, patch, &before);
+        return Ok(());
+    };
+    for element in patch {
+        let Some(inner) = element.as_object() else {
+            return Err(ApiError::bad_request(format!("elements of {field:?} must be objects")));
+        };
+        let directive = directive(element);
+        if directive.as_deref() == Some("replace") {
+            continue;
+        }
+        let Some(wanted) = inner.get(key) else {
+            let told = go_map(inner);
+            return Err(ApiError::internal_plain(format!("map: {told} does not contain declared merge key: {key}")));
+        };
+        if directive.as_deref() == Some("delete") {
+            present.retain(|one| &one[key] != wanted);
+            continue;
+        }
+        let place = present.iter().position(|one| &one[key] == wanted).unwrap_or_else(|| {
+            present.push(json!({}));
+            present.len() - 1
+        });
+        merge_map(known, &mut present[place], inner)?;
+    }
+    sort(Some(key), present, patch, &before);
     Ok(())
 }
 
-/// Puts the elements named by `order` into that order; others keep their places.
-fn sort(kind: ListKind, list: &mut [Value], order: &[Value]) {
-    let rank = |element: &Value| match kind {
-        ListKind::Keyed(key) => order.iter().position(|one| one[key] == element[key]),
-        ListKind::Set | ListKind::Atomic => order.iter().position(|one| one == element),
+/// A map as Go prints it.
+fn go_map(map: &Map<String, Value>) -> String {
+    fn go(value: &Value) -> String {
+        match value {
+            Value::String(text) => text.clone(),
+            Value::Object(map) => go_map(map),
+            Value::Array(list) => format!("[{}]", list.iter().map(go).collect::<Vec<_>>().join(" ")),
+            Value::Null => "<nil>".to_owned(),
+            other => other.to_string(),
+        }
+    }
+    let mut entries: Vec<String> = map.iter().map(|(name, value)| format!("{name}:{}", go(value))).collect();
+    entries.sort_unstable();
+    format!("map[{}]", entries.join(" "))
+}
+
+/// Elements that `order` names come in that order; the others go before the first of them that they stood before.
+fn sort(key: Option<&str>, list: &mut Vec<Value>, order: &[Value], before: &[Value]) {
+    let same = |one: &Value, two: &Value| match key {
+        Some(key) => one[key] == two[key],
+        None => one == two,
     };
-    let places: Vec<usize> = (0..list.len()).filter(|place| rank(&list[*place]).is_some()).collect();
-    let mut named: Vec<Value> = places.iter().map(|place| list[*place].clone()).collect();
-    named.sort_by_key(|element| rank(element));
-    for (place, element) in places.into_iter().zip(named) {
-        list[place] = element;
+    let place_in = |places: &[Value], element: &Value| places.iter().position(|one| same(one, element));
+    let (mut named, others): (Vec<Value>, Vec<Value>) =
+        std::mem::take(list).into_iter().partition(|element| place_in(order, element).is_some());
+    named.sort_by_key(|element| place_in(order, element));
+    let (mut named, mut others) = (named.into_iter().peekable(), others.into_iter().peekable());
+    loop {
+        let earlier = match (others.peek(), named.peek()) {
+            (Some(other), Some(one)) => match (place_in(before, other), place_in(before, one)) {
+                (Some(other), Some(one)) => other < one,
+                _ => false,
+            },
+            (Some(_), None) => true,
+            (None, Some(_)) => false,
+            (None, None) => return,
+        };
+        list.extend(if earlier { others.next() } else { named.next() });
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kinds;
+    use crate::{kinds, schema::of_builtin};
 
     fn merged(mut object: Value, patch: &Value) -> Value {
-        merge(Some(&kinds::DEPLOYMENT), &mut object, patch).unwrap();
+        merge(Some(&of_builtin(&kinds::DEPLOYMENT)), &mut object, patch).unwrap();
         object
     }
 
@@ -194,7 +279,7 @@ mod tests {
         assert_eq!(
             merged(object, &patch),
             json!({
-                "metadata": { "finalizers": ["b", "c"] },
+                "metadata": { "finalizers": ["c", "b"] },
                 "spec": {
                     "strategy": { "type": "Recreate" },
                     "template": { "spec": { "containers": [
@@ -209,6 +294,6 @@ mod tests {
     fn an_element_without_its_key_is_refused() {
         let mut object = json!({});
         let patch = json!({ "spec": { "containers": [{ "image": "a" }] } });
-        assert!(merge(Some(&kinds::POD), &mut object, &patch).is_err());
+        assert!(merge(Some(&of_builtin(&kinds::POD)), &mut object, &patch).is_err());
     }
 }
