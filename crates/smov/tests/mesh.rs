@@ -25,6 +25,8 @@ mod envoy;
 mod explain;
 #[path = "mesh/kills.rs"]
 mod kills;
+#[path = "mesh/link.rs"]
+mod link;
 #[path = "mesh/requests.rs"]
 mod requests;
 #[path = "mesh/rollout.rs"]

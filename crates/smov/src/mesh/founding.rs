@@ -13,7 +13,7 @@ use smov_theatre::domain::first_data::FirstData;
 use smov_theatre::domain::theatre_day;
 use smov_theatre::store::sqlite;
 
-use super::baseline::{Baseline, CLUSTERS};
+use super::baseline::{Baseline, CLUSTERS, fingerprint};
 use super::link;
 use super::state::State;
 use super::store::Store;
@@ -67,12 +67,12 @@ pub(crate) fn found(state: &State, plan: &Plan, baseline: &Baseline, running: &[
         if !plan.empty {
             platform.extend(console_rights());
         }
-        let fingerprint = format!("{} {}", baseline.fingerprint(local.name), env!("CARGO_PKG_VERSION"));
-        if state.note(&note).as_deref() != Some(&fingerprint) {
+        let found = format!("{} {}", fingerprint(platform.iter().chain(baseline.of(local.name))), env!("CARGO_PKG_VERSION"));
+        if state.note(&note).as_deref() != Some(&found) {
             for object in platform.iter().chain(baseline.of(local.name)) {
                 apply(cluster.registry(), object).map_err(|error| refused(local.name, object, &error))?;
             }
-            state.write_note(&note, &fingerprint)?;
+            state.write_note(&note, &found)?;
         }
     }
     // Tokens and addresses are of this run.
