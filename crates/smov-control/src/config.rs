@@ -8,6 +8,11 @@ use std::time::Duration;
 use smov_model::link::LinkAddresses;
 use smov_model::names::{InvalidName, KubeCluster, Namespace};
 
+/// Istio's name for the lifetime of workloads' certificates.
+const CERTIFICATE_LIFETIME: &str = "DEFAULT_WORKLOAD_CERT_TTL";
+/// Istio's own default is 24 h; here people shall see certificates change.
+const DEFAULT_CERTIFICATE_LIFETIME: Duration = Duration::from_secs(3600);
+
 /// Settings of one control plane.
 #[derive(Debug, Clone)]
 pub struct ControlConfig {
@@ -23,6 +28,8 @@ pub struct ControlConfig {
     pub root_namespace: Namespace,
     /// The pod's address; there `/ready` and `/metrics` are served on port 8080. `None` = not served over TCP.
     pub pod_address: Option<IpAddr>,
+    /// Lifetime of workloads' certificates. Default 1 h.
+    pub certificate_lifetime: Duration,
     /// How long the first snapshots wait for a remote cluster that does not answer. Default 5 s.
     pub remote_patience: Duration,
     /// Pods of other clusters are reached through a link by these addresses; `None` = directly.
@@ -55,6 +62,14 @@ pub enum ConfigError {
         /// What it holds.
         value: String,
     },
+    /// It is no duration.
+    #[error("the environment variable `{variable}` holds `{value}`, which is not a duration of at least a second; hint: `1h`, `24h0m0s`")]
+    Duration {
+        /// Which.
+        variable: &'static str,
+        /// What it holds.
+        value: String,
+    },
     /// It is not an address.
     #[error("the environment variable `{variable}` holds `{value}`, which is not an IP address")]
     Address {
@@ -66,8 +81,8 @@ pub enum ConfigError {
 }
 
 impl ControlConfig {
-    /// Reads `SMOV_CLUSTER_ID`, `SMOV_XDS_SOCKET`, `SMOV_DEBUG_SOCKET` (all needed), `KUBECONFIG`, `ROOT_NAMESPACE`, `POD_IP` and
-    /// `SMOV_LINK_OFFSET`.
+    /// Reads `SMOV_CLUSTER_ID`, `SMOV_XDS_SOCKET`, `SMOV_DEBUG_SOCKET` (all needed), `KUBECONFIG`, `ROOT_NAMESPACE`, `POD_IP`,
+    /// `SMOV_LINK_OFFSET` and Istio's `DEFAULT_WORKLOAD_CERT_TTL`.
     pub fn from_environment(environment: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
         let optional = |variable: &str| environment.get(variable).filter(|value| !value.is_empty());
         let needed = |variable: &'static str| optional(variable).ok_or(ConfigError::Missing { variable });
@@ -81,6 +96,12 @@ impl ControlConfig {
             pod_address: optional("POD_IP")
                 .map(|value| value.parse().map_err(|_| ConfigError::Address { variable: "POD_IP", value: value.clone() }))
                 .transpose()?,
+            certificate_lifetime: match optional(CERTIFICATE_LIFETIME) {
+                None => DEFAULT_CERTIFICATE_LIFETIME,
+                Some(value) => {
+                    lifetime(value).ok_or_else(|| ConfigError::Duration { variable: CERTIFICATE_LIFETIME, value: value.clone() })?
+                }
+            },
             remote_patience: Duration::from_secs(5),
             link: optional("SMOV_LINK_OFFSET").map(|value| offset(value)).transpose()?,
         })
@@ -91,6 +112,11 @@ fn offset(value: &str) -> Result<LinkAddresses, ConfigError> {
     let offset = value.parse().ok().filter(|offset| *offset > 0);
     let offset = offset.ok_or_else(|| ConfigError::Offset { variable: "SMOV_LINK_OFFSET", value: value.to_owned() })?;
     Ok(LinkAddresses { offset })
+}
+
+/// As Go writes durations; certificates know whole seconds only.
+fn lifetime(text: &str) -> Option<Duration> {
+    smov_istio::duration::parse_duration(text).ok().filter(|lifetime| *lifetime >= Duration::from_secs(1))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //!
 //! `curl --unix-socket PATH http://istiod/debug/syncz` works. The kubelet and Prometheus get `/ready` and `/metrics` over TCP.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,9 +17,13 @@ use axum::{Json, Router};
 use bytes::Bytes;
 use futures_util::stream;
 use serde::Deserialize;
+use smov_model::cluster::Cluster;
 use smov_model::names::KubeCluster;
+use smov_model::snapshot::Snapshot;
+use smov_model::tls::{ClientCertificate, ClusterTls};
 use tokio_util::sync::CancellationToken;
 
+use crate::ca::Authority;
 use crate::proxies::{Proxies, Target};
 use crate::publisher::View;
 use crate::rows::{RowNews, RowReader};
@@ -36,6 +41,7 @@ pub(crate) struct Debug {
     pub(crate) epoch: u64,
     pub(crate) proxies: Arc<Proxies>,
     pub(crate) view: View,
+    pub(crate) authority: Authority,
     /// Ends the endless answers.
     pub(crate) shutdown: CancellationToken,
 }
@@ -97,15 +103,32 @@ async fn syncz(State(debug): Shared) -> impl IntoResponse {
 
 async fn diagnostics(State(debug): Shared) -> impl IntoResponse {
     let mut diagnostics = Vec::clone(&debug.view.diagnostics.borrow());
+    diagnostics.extend(debug.authority.finding());
     diagnostics.extend(debug.proxies.statuses().iter().filter_map(ProxyStatus::refusal));
     Json(diagnostics)
 }
 
 async fn snapshot(State(debug): Shared, Path(pod): Path<String>) -> Response {
     match debug.proxies.snapshot(&pod) {
-        Some(published) => Json(&published.snapshot).into_response(),
+        Some(published) => Json(without_keys(&published.snapshot)).into_response(),
         None => (StatusCode::NOT_FOUND, format!("no connected proxy of pod `{pod}` has a snapshot\n")).into_response(),
     }
+}
+
+/// A snapshot as people may see it.
+fn without_keys(snapshot: &Snapshot) -> Cow<'_, Snapshot> {
+    let has_key = |cluster: &Cluster| matches!(&cluster.tls, ClusterTls::Origin(origin) if matches!(origin.client, Some(ClientCertificate::Pem { .. })));
+    let mut snapshot = Cow::Borrowed(snapshot);
+    if snapshot.clusters.values().any(has_key) {
+        for cluster in snapshot.to_mut().clusters.values_mut() {
+            if let ClusterTls::Origin(origin) = &mut cluster.tls
+                && let Some(ClientCertificate::Pem { private_key, .. }) = &mut origin.client
+            {
+                "(not shown)".clone_into(private_key);
+            }
+        }
+    }
+    snapshot
 }
 
 #[derive(Deserialize)]

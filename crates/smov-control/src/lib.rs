@@ -4,6 +4,7 @@
 //! API server (own)  ──► sources ─┐                       ┌─► stream of proxy 1
 //! API server (other) ─► sources ─┼─► publisher ─watch──► ├─► stream of proxy 2   (unix socket, one per pod)
 //! remote Secrets ─────► remotes ─┘   owns the World      └─► …
+//! Secret cacerts ─────► ca ──────── certificates ──────────►
 //!                                                             │ acks, rows, counters, records
 //! console, CLI, kubelet ◄── debug API (HTTP, unix socket) ◄── proxies
 //! ```
@@ -14,6 +15,7 @@
 #![warn(missing_docs)]
 
 pub mod api_server;
+mod ca;
 mod clock;
 mod config;
 mod debug;

@@ -11,6 +11,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::api_server::{ApiServer, ApiServerError};
+use crate::ca::Authority;
+use crate::ca::root_config_maps::RootConfigMaps;
+use crate::ca::secrets::AuthoritySecrets;
 use crate::clock::microseconds_since_1970;
 use crate::config::ControlConfig;
 use crate::debug::{Debug, debug_routes, public_routes};
@@ -95,11 +98,23 @@ fn start(
     let remotes = Remotes::new(config.cluster.clone(), config.root_namespace.clone(), commands.clone());
     parts.spawn(remotes.run(server.clone(), stop.clone()));
 
+    let (secrets, authority) = AuthoritySecrets::new(config.root_namespace.clone(), server.clone());
+    parts.spawn(secrets.run(config.cluster.clone(), stop.clone()));
+    let root_config_maps = RootConfigMaps::new(server.clone(), authority.clone());
+    parts.spawn(root_config_maps.run(config.cluster.clone(), config.root_namespace.clone(), stop.clone()));
+    let authority = Authority::new(authority, config.certificate_lifetime, config.root_namespace.clone());
+
     let reviewer = TokenReviewer::new(server.clone());
-    let wire_server = WireServer { cluster: config.cluster.clone(), reviewer, publisher: commands, proxies: Arc::clone(&proxies) };
+    let wire_server = WireServer {
+        cluster: config.cluster.clone(),
+        reviewer,
+        publisher: commands,
+        proxies: Arc::clone(&proxies),
+        authority: authority.clone(),
+    };
     parts.spawn(Arc::new(wire_server).run(wire, stop.clone()));
 
-    let state = Arc::new(Debug { cluster: config.cluster.clone(), epoch, proxies, view, shutdown: stop.clone() });
+    let state = Arc::new(Debug { cluster: config.cluster.clone(), epoch, proxies, view, authority, shutdown: stop.clone() });
     if let Some(listener) = public {
         parts.spawn(serve(listener, public_routes(Arc::clone(&state)), stop.clone()));
     }

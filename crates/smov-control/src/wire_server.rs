@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use smov_istio::world::ProxyIdentity;
-use smov_model::names::KubeCluster;
+use smov_model::names::{KubeCluster, ServiceAccount};
 use smov_model::record::Record;
 use smov_model::snapshot::{Snapshot, SnapshotVersion};
 use smov_model::wire::{FromProxy, MAX_FRAME, ToProxy};
@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use crate::ca::{Authority, Subject};
 use crate::frame::{self, FrameError};
 use crate::proxies::{Proxies, Question, Stream};
 use crate::publisher::{Admission, Command, Snapshots};
@@ -39,6 +40,7 @@ pub(crate) struct WireServer {
     pub(crate) reviewer: TokenReviewer,
     pub(crate) publisher: mpsc::Sender<Command>,
     pub(crate) proxies: Arc<Proxies>,
+    pub(crate) authority: Authority,
 }
 
 /// Why a stream ended.
@@ -125,20 +127,23 @@ impl WireServer {
         };
         pod.clone_from(&name);
         let identity = ProxyIdentity { cluster, namespace, pod: name, role: role.into() };
-        let snapshots = self.admit(&identity, &token).await?;
+        let (snapshots, service_account) = self.admit(&identity, &token).await?;
+        let subject = Subject { namespace: identity.namespace.clone(), service_account };
         let (stream, questions) = self.proxies.connect(&identity, role, have);
         info!(pod, "proxy connected");
         let conversation = Conversation { proxies: &self.proxies, stream: &stream, settled: watch::channel(None).0 };
         let (answers, answered) = mpsc::channel(crate::proxies::QUESTIONS);
+        let (keys, wanted) = mpsc::channel(1);
+        let certifying = Certifying { authority: self.authority.clone(), subject, wanted, key: None, roots: None };
         tokio::select! {
-            ended = conversation.listen(read, buffer, answers) => ended,
-            ended = conversation.speak(write, snapshots, questions, answered) => ended,
+            ended = conversation.listen(read, buffer, answers, keys) => ended,
+            ended = conversation.speak(write, snapshots, questions, answered, certifying) => ended,
             () = stream.replaced() => Err(refused("a newer stream of the same pod has taken over")),
         }
     }
 
     /// Checks who is calling, and waits until its pod is known.
-    async fn admit(&self, identity: &ProxyIdentity, token: &str) -> Result<Snapshots, StreamError> {
+    async fn admit(&self, identity: &ProxyIdentity, token: &str) -> Result<(Snapshots, ServiceAccount), StreamError> {
         if identity.cluster != self.cluster {
             return Err(refused(format!("this is the control plane of `{}`, the proxy is of `{}`", self.cluster, identity.cluster)));
         }
@@ -148,13 +153,52 @@ impl WireServer {
             return Err(refused(format!("the proxy says that it is `{said}`, its token is of `{proved}`")));
         }
         let (reply, answer) = oneshot::channel();
+        let account = caller.service_account.clone();
         let admission = Admission { identity: identity.clone(), service_account: caller.service_account, reply };
         let stopping = || refused("the control plane is stopping");
         self.publisher.send(Command::Admit(admission)).await.map_err(|_| stopping())?;
         match tokio::time::timeout(POD_PATIENCE, answer).await {
-            Ok(Ok(answer)) => answer.map_err(refused),
+            Ok(Ok(answer)) => answer.map(|snapshots| (snapshots, account)).map_err(refused),
             Ok(Err(_)) => Err(stopping()),
             Err(_) => Err(refused(format!("there is no pod `{}` in namespace `{}`", identity.pod, identity.namespace))),
+        }
+    }
+}
+
+/// One proxy's certificates.
+struct Certifying {
+    authority: Authority,
+    subject: Subject,
+    wanted: mpsc::Receiver<String>,
+    /// A key that waits for its certificate.
+    key: Option<String>,
+    /// The roots that the proxy was given last.
+    roots: Option<String>,
+}
+
+impl Certifying {
+    /// The next thing to say about certificates. May be dropped and asked again at any time.
+    async fn next(&mut self, trust_domain: Option<&str>) -> ToProxy {
+        loop {
+            if let (Some(_), Some(trust_domain)) = (&self.key, trust_domain) {
+                self.authority.settled().await;
+                let answer = self.key.take().map(|key| self.authority.answer(&key, &self.subject, trust_domain));
+                if let Some(answer) = answer {
+                    if let ToProxy::Certificate { roots, .. } = &answer {
+                        self.roots = Some(roots.clone());
+                    }
+                    return answer;
+                }
+            }
+            tokio::select! {
+                Some(key) = self.wanted.recv(), if self.key.is_none() => self.key = Some(key),
+                () = self.authority.other_roots(self.roots.as_deref().unwrap_or_default()), if self.roots.is_some() => {
+                    self.roots = None;
+                    let reason = "other roots are trusted now: ask again".to_owned();
+                    return ToProxy::CertificateRefused { reason };
+                }
+                () = std::future::pending() => {}
+            }
         }
     }
 }
@@ -173,6 +217,7 @@ impl Conversation<'_> {
         read: &mut OwnedReadHalf,
         mut buffer: Vec<u8>,
         answers: mpsc::Sender<(u64, Vec<Record>)>,
+        keys: mpsc::Sender<String>,
     ) -> Result<(), StreamError> {
         while frame::read(read, MAX_FRAME, &mut buffer).await? {
             match serde_json::from_slice(&buffer).map_err(FrameError::Malformed)? {
@@ -188,7 +233,8 @@ impl Conversation<'_> {
                     self.stream.counted(edges);
                     self.proxies.rows.send(&rows, seen);
                 }
-                FromProxy::CertificateRequest { .. } => return Err(refused("this control plane gives no certificates")),
+                // One at a time: whoever asks faster than it is answered waits.
+                FromProxy::CertificateRequest { public_key } => drop(keys.send(public_key).await),
                 // Full only when a proxy answers what it was not asked.
                 FromProxy::RecordReply { question, records } => drop(answers.try_send((question, records))),
             }
@@ -209,6 +255,7 @@ impl Conversation<'_> {
         mut snapshots: Snapshots,
         mut questions: mpsc::Receiver<Question>,
         mut answered: mpsc::Receiver<(u64, Vec<Record>)>,
+        mut certifying: Certifying,
     ) -> Result<(), StreamError> {
         let mut settled = self.settled.subscribe();
         let mut asked: HashMap<u64, oneshot::Sender<Vec<Record>>> = HashMap::new();
@@ -216,6 +263,8 @@ impl Conversation<'_> {
         let mut on_its_way: Option<(SnapshotVersion, tokio::time::Instant)> = None;
         snapshots.mark_changed();
         loop {
+            // A certificate's identity begins with the trust domain, which comes with the configuration.
+            let trust_domain = snapshots.borrow().as_ref().map(|published| published.snapshot.trust_domain.clone());
             let deadline = on_its_way.map(|(_, sent)| sent + PATIENCE);
             tokio::select! {
                 changed = snapshots.changed(), if on_its_way.is_none() => {
@@ -234,6 +283,7 @@ impl Conversation<'_> {
                 () = tokio::time::sleep_until(deadline.unwrap_or_else(tokio::time::Instant::now)), if deadline.is_some() => {
                     return Err(StreamError::Slow("take a snapshot into use"));
                 }
+                message = certifying.next(trust_domain.as_deref()) => send(write, &message).await?,
                 Some(Question { request_id, answer }) = questions.recv() => {
                     asked.retain(|_, answer| !answer.is_closed());
                     number += 1;

@@ -9,6 +9,9 @@ mod support {
     pub(crate) mod proxy;
 }
 
+#[path = "parts/certificates.rs"]
+mod certificates;
+
 use std::time::Duration;
 
 use smov_model::record::{Direction, EdgeCount, Row};

@@ -77,6 +77,7 @@ async fn connections_until_ready(protocols: &[&[u8]]) -> usize {
         debug_socket: folder.path().join("d.sock"),
         root_namespace: "istio-system".parse().unwrap(),
         pod_address: None,
+        certificate_lifetime: Duration::from_secs(3600),
         remote_patience: Duration::from_secs(30),
         link: None,
     };

@@ -1,6 +1,7 @@
 //! `smov up`: two clusters and a mesh on this machine.
 
 pub(crate) mod admission;
+mod authority;
 pub(crate) mod baseline;
 pub(crate) mod drain;
 pub(crate) mod founding;

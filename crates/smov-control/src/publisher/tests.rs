@@ -38,7 +38,12 @@ fn own_lists() -> impl Iterator<Item = Command> {
         let objects = match kind {
             SourceKind::Mesh(WatchedKind::Pod) => vec![pod("user-1")],
             SourceKind::Mesh(WatchedKind::Service) => vec![service()],
-            SourceKind::Mesh(_) | SourceKind::RemoteSecret | SourceKind::Deployment => Vec::new(),
+            SourceKind::Mesh(_)
+            | SourceKind::RemoteSecret
+            | SourceKind::Deployment
+            | SourceKind::AuthoritySecret
+            | SourceKind::Namespace
+            | SourceKind::RootConfigMap => Vec::new(),
         };
         listed("ctx1", kind, objects)
     })

@@ -10,6 +10,12 @@ pub enum SourceKind {
     /// Kubeconfigs of the other clusters, as `istioctl create-remote-secret` writes them
     /// (<https://istio.io/latest/docs/reference/commands/istioctl/#istioctl-create-remote-secret>).
     RemoteSecret,
+    /// The Secrets of the root namespace, for the authority that signs workloads.
+    AuthoritySecret,
+    /// Namespaces, each of which is told whom to trust.
+    Namespace,
+    /// What they were told: Istio's ConfigMaps.
+    RootConfigMap,
     /// Deployments: for the console, which shows how many pods are wanted. A control plane does not need them.
     Deployment,
     /// The ConfigMap that says what the link between local clusters is like: for the console.
@@ -31,7 +37,9 @@ impl SourceKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Mesh(kind) => kind.as_str(),
-            Self::RemoteSecret => "Secret",
+            Self::RemoteSecret | Self::AuthoritySecret => "Secret",
+            Self::Namespace => "Namespace",
+            Self::RootConfigMap => "ConfigMap",
             Self::Deployment => "Deployment",
             Self::Link => "ConfigMap",
         }
@@ -45,8 +53,10 @@ impl SourceKind {
                 let namespace = if kind.is_of_root_namespace() { format!("namespaces/{root_namespace}/") } else { String::new() };
                 format!("/{door}/{}/{namespace}{}", kind.api_version(), kind.plural())
             }
-            Self::RemoteSecret => format!("/api/v1/namespaces/{root_namespace}/secrets"),
+            Self::RemoteSecret | Self::AuthoritySecret => format!("/api/v1/namespaces/{root_namespace}/secrets"),
+            Self::Namespace => "/api/v1/namespaces".to_owned(),
             Self::Link => format!("/api/v1/namespaces/{root_namespace}/configmaps"),
+            Self::RootConfigMap => "/api/v1/configmaps".to_owned(),
             Self::Deployment => "/apis/apps/v1/deployments".to_owned(),
         }
     }
@@ -54,7 +64,8 @@ impl SourceKind {
     /// Only objects with these labels.
     pub fn labels(self) -> Option<&'static str> {
         match self {
-            Self::Mesh(_) | Self::Deployment => None,
+            Self::Mesh(_) | Self::Deployment | Self::AuthoritySecret | Self::Namespace => None,
+            Self::RootConfigMap => Some("istio.io/config=true"),
             Self::RemoteSecret => Some("istio/multiCluster=true"),
             Self::Link => Some("smov.dev/link"),
         }

@@ -1,4 +1,4 @@
-//! A tiny Kubernetes API server: list, watch with history, token reviews; may be taken down and made to forget.
+//! A tiny Kubernetes API server: list, watch with history, create and replace, token reviews; may be taken down and made to forget.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, State};
-use axum::http::{StatusCode, Uri};
+use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::serve::ListenerExt;
 use axum::{Json, Router};
@@ -82,6 +82,11 @@ impl FakeApi {
         });
     }
 
+    /// The object of the same kind and name, as it is now.
+    pub(crate) fn find(&self, object: &Value) -> Option<Value> {
+        self.state.lock().unwrap().objects.get(&key_of(object)).cloned()
+    }
+
     pub(crate) fn delete(&self, object: &Value) {
         self.change(|state| {
             let key = key_of(object);
@@ -119,7 +124,13 @@ fn key_of(object: &Value) -> (String, String) {
     (format!("{}s", text("/kind").to_lowercase()), format!("{}/{}", text("/metadata/namespace"), text("/metadata/name")))
 }
 
-async fn answer(State(api): State<FakeApi>, uri: Uri, Query(query): Query<BTreeMap<String, String>>, body: Bytes) -> Response {
+async fn answer(
+    State(api): State<FakeApi>,
+    method: Method,
+    uri: Uri,
+    Query(query): Query<BTreeMap<String, String>>,
+    body: Bytes,
+) -> Response {
     let plural = uri.path().rsplit('/').next().unwrap().to_owned();
     if api.state.lock().unwrap().down {
         return status(503, "down");
@@ -130,13 +141,27 @@ async fn answer(State(api): State<FakeApi>, uri: Uri, Query(query): Query<BTreeM
     if plural == "tokenreviews" {
         return Json(review(&api, &serde_json::from_slice(&body).unwrap())).into_response();
     }
+    if method != Method::GET {
+        let object: Value = serde_json::from_slice(&body).unwrap();
+        if method == Method::POST && api.find(&object).is_some() {
+            return status(409, "AlreadyExists");
+        }
+        api.apply([object.clone()]);
+        return Json(api.find(&object).unwrap()).into_response();
+    }
+    let labels = query.get("labelSelector").and_then(|text| text.split_once('=')).map(|(key, value)| (key.to_owned(), value.to_owned()));
     if query.get("watch").is_some_and(|watch| watch == "true") {
-        return watch_from(api, plural, query["resourceVersion"].parse().unwrap());
+        return watch_from(api, plural, labels, query["resourceVersion"].parse().unwrap());
     }
     let state = api.state.lock().unwrap();
     // Real API servers leave out the kind of a list's items.
-    let items: Vec<Value> = state.objects.iter().filter(|((kind, _), _)| *kind == plural).map(|(_, object)| without_kind(object)).collect();
+    let wanted = state.objects.iter().filter(|((kind, _), object)| *kind == plural && has(object, labels.as_ref()));
+    let items: Vec<Value> = wanted.map(|(_, object)| without_kind(object)).collect();
     Json(json!({ "kind": "List", "metadata": { "resourceVersion": state.version.to_string() }, "items": items })).into_response()
+}
+
+fn has(object: &Value, label: Option<&(String, String)>) -> bool {
+    label.is_none_or(|(key, value)| object["metadata"]["labels"][key] == *value)
 }
 
 fn without_kind(object: &Value) -> Value {
@@ -166,12 +191,12 @@ fn review(api: &FakeApi, review: &Value) -> Value {
     json!({ "kind": "TokenReview", "status": status })
 }
 
-fn watch_from(api: FakeApi, plural: String, version: u64) -> Response {
+fn watch_from(api: FakeApi, plural: String, labels: Option<(String, String)>, version: u64) -> Response {
     if version < api.state.lock().unwrap().forgotten {
         return status(410, "Expired");
     }
     let changes = api.changes.subscribe();
-    let events = stream::unfold((api, plural, version, changes), |(api, plural, mut version, mut changes)| async move {
+    let events = stream::unfold((api, (plural, labels), version, changes), |(api, wanted, mut version, mut changes)| async move {
         loop {
             let lines = {
                 let state = api.state.lock().unwrap();
@@ -182,15 +207,18 @@ fn watch_from(api: FakeApi, plural: String, version: u64) -> Response {
                     let error =
                         json!({ "type": "ERROR", "object": { "kind": "Status", "code": 410, "message": "too old", "reason": "Expired" } });
                     drop(state);
-                    return Some((Ok::<_, Infallible>(Bytes::from(format!("{error}\n"))), (api, plural, u64::MAX, changes)));
+                    return Some((Ok::<_, Infallible>(Bytes::from(format!("{error}\n"))), (api, wanted, u64::MAX, changes)));
                 }
-                let news = state.history.iter().filter(|(at, kind, _)| *at > version && *kind == plural);
+                let news = state
+                    .history
+                    .iter()
+                    .filter(|(at, kind, event)| *at > version && *kind == wanted.0 && has(&event["object"], wanted.1.as_ref()));
                 let lines: String = news.map(|(_, _, event)| format!("{event}\n")).collect();
                 version = version.max(state.version);
                 lines
             };
             if !lines.is_empty() {
-                return Some((Ok(Bytes::from(lines)), (api, plural, version, changes)));
+                return Some((Ok(Bytes::from(lines)), (api, wanted, version, changes)));
             }
             changes.changed().await.ok()?;
         }

@@ -44,6 +44,7 @@ impl Mesh {
             debug_socket: folder.path().join("run/debug.sock"),
             root_namespace: "istio-system".parse().unwrap(),
             pod_address: None,
+            certificate_lifetime: Duration::from_secs(3600),
             remote_patience: Duration::from_secs(30),
             link: None,
         };

@@ -13,6 +13,7 @@ use smov_theatre::domain::first_data::FirstData;
 use smov_theatre::domain::theatre_day;
 use smov_theatre::store::sqlite;
 
+use super::authority::Root;
 use super::baseline::{Baseline, CLUSTERS, fingerprint};
 use super::link;
 use super::state::State;
@@ -61,6 +62,7 @@ pub(crate) fn app_environment(state: &State, plan: &Plan) -> Vec<(String, String
 
 /// Brings both clusters to their baseline: everything on the first start, later only what a newer `k8s/` changed.
 pub(crate) fn found(state: &State, plan: &Plan, baseline: &Baseline, running: &[Running]) -> Result<(), Failure> {
+    let root = Root::open(state)?;
     for Running { local, cluster, .. } in running {
         let note = format!("{}.baseline", local.name);
         let mut platform = platform(local.name);
@@ -74,6 +76,7 @@ pub(crate) fn found(state: &State, plan: &Plan, baseline: &Baseline, running: &[
             }
             state.write_note(&note, &found)?;
         }
+        give_authority(cluster, &root)?;
     }
     // Tokens and addresses are of this run.
     for Running { local, cluster, .. } in running {
@@ -156,6 +159,15 @@ fn ensure_namespace(registry: &Registry, namespace: &str, options: &WriteOptions
         return Ok(());
     }
     registry.create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}), options).map(|_| ())
+}
+
+/// Gives a cluster's istiod what it signs with. What is there already stays, for whoever has put another authority in its place.
+fn give_authority(cluster: &Cluster, root: &Root) -> Outcome {
+    if !root.is_new && cluster.registry().find(&kinds::SECRET, "istio-system", smov_pki::PluggedIn::SECRET).is_some() {
+        return Ok(());
+    }
+    let secret = root.secret(cluster.name()).map_err(|error| Failure::new(Exit::Usage, text::PLAIN, &[&chain(&error)]))?;
+    apply(cluster.registry(), &secret).map_err(|error| refused(cluster.name(), &secret, &error))
 }
 
 /// Lets `cluster` see `other`: a remote secret for its istiod, as `istioctl create-remote-secret` makes it, and one for the console. The latter belongs

@@ -43,12 +43,12 @@ pub(crate) struct State {
     _block_lock: File,
 }
 
-fn unwritable(folder: &Path, error: &std::io::Error) -> Failure {
+pub(crate) fn unwritable(folder: &Path, error: &std::io::Error) -> Failure {
     Failure::new(Exit::Usage, text::STATE_UNWRITABLE, &[&folder.display(), error]).hint(text::STATE_UNWRITABLE_HINT, &[])
 }
 
 /// A folder that only this user may enter.
-fn private_folder(path: &Path) -> std::io::Result<()> {
+pub(crate) fn private_folder(path: &Path) -> std::io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 

@@ -1,0 +1,188 @@
+//! As much of DER as it takes to know an authority by its certificate: its name, its end, its key's identifier. Whether the certificate is to
+//! be believed is decided by rustls.
+
+use rcgen::string::{Ia5String, PrintableString};
+use rcgen::{DistinguishedName, DnType, DnValue};
+
+const SEQUENCE: u8 = 0x30;
+const SET: u8 = 0x31;
+const OBJECT: u8 = 0x06;
+const OCTETS: u8 = 0x04;
+const UTF8: u8 = 0x0c;
+const PRINTABLE: u8 = 0x13;
+const IA5: u8 = 0x16;
+const UTC_TIME: u8 = 0x17;
+const GENERALIZED_TIME: u8 = 0x18;
+const VERSION: u8 = 0xa0;
+const EXTENSIONS: u8 = 0xa3;
+/// 2.5.29.14.
+const SUBJECT_KEY_IDENTIFIER: &[u8] = &[0x55, 0x1d, 0x0e];
+
+/// What is read of an authority's certificate.
+pub(crate) struct Facts {
+    pub(crate) subject: DistinguishedName,
+    /// Seconds since 1970.
+    pub(crate) not_after: u64,
+    pub(crate) key_identifier: Option<Vec<u8>>,
+}
+
+/// Reads a certificate; the error says what was expected where.
+pub(crate) fn facts(certificate: &[u8]) -> Result<Facts, &'static str> {
+    let mut certificate = Reader(certificate).enter(SEQUENCE).ok_or("a certificate")?;
+    let mut body = certificate.enter(SEQUENCE).ok_or("the certificate's body")?;
+    let mut first = body.next().ok_or("a serial number")?;
+    if first.0 == VERSION {
+        first = body.next().ok_or("a serial number")?;
+    }
+    let _serial = first;
+    body.enter(SEQUENCE).ok_or("an algorithm")?;
+    body.enter(SEQUENCE).ok_or("an issuer")?;
+    let mut validity = body.enter(SEQUENCE).ok_or("a validity")?;
+    validity.next().ok_or("a beginning")?;
+    let not_after = validity.time().ok_or("an end of the validity")?;
+    let subject = name(body.enter(SEQUENCE).ok_or("a subject")?)?;
+    body.enter(SEQUENCE).ok_or("a public key")?;
+    let extensions = std::iter::from_fn(|| body.next()).find(|(tag, _)| *tag == EXTENSIONS);
+    let key_identifier = extensions.and_then(|(_, content)| key_identifier(Reader(content)));
+    Ok(Facts { subject, not_after, key_identifier })
+}
+
+/// A subject as rcgen can write it again, byte for byte: certificates name their issuer so.
+fn name(mut parts: Reader<'_>) -> Result<DistinguishedName, &'static str> {
+    let mut found = DistinguishedName::new();
+    while let Some((SET, content)) = parts.next() {
+        let mut set = Reader(content);
+        let mut attribute = set.enter(SEQUENCE).ok_or("an attribute in the subject")?;
+        let kind = attribute.expect(OBJECT).and_then(object).ok_or("the kind of an attribute in the subject")?;
+        let (tag, text) = attribute.next().ok_or("a value in the subject")?;
+        let text = std::str::from_utf8(text).map_err(|_| "text in the subject")?;
+        let value = match tag {
+            UTF8 => DnValue::Utf8String(text.to_owned()),
+            PRINTABLE => DnValue::PrintableString(PrintableString::try_from(text).map_err(|_| "printable text in the subject")?),
+            IA5 => DnValue::Ia5String(Ia5String::try_from(text).map_err(|_| "ASCII in the subject")?),
+            _ => return Err("UTF-8, printable or ASCII text in the subject"),
+        };
+        let kind = DnType::from_oid(&kind);
+        if found.get(&kind).is_some() || set.next().is_some() {
+            return Err("each attribute of the subject once");
+        }
+        found.push(kind, value);
+    }
+    Ok(found)
+}
+
+fn key_identifier(mut extensions: Reader<'_>) -> Option<Vec<u8>> {
+    let mut all = extensions.enter(SEQUENCE)?;
+    while let Some(mut extension) = all.enter(SEQUENCE) {
+        if extension.expect(OBJECT)? != SUBJECT_KEY_IDENTIFIER {
+            continue;
+        }
+        let content = std::iter::from_fn(|| extension.next()).find(|(tag, _)| *tag == OCTETS)?.1;
+        return Reader(content).expect(OCTETS).map(<[u8]>::to_vec);
+    }
+    None
+}
+
+/// An object identifier's numbers.
+fn object(content: &[u8]) -> Option<Vec<u64>> {
+    let mut numbers = Vec::new();
+    let mut number: u64 = 0;
+    for byte in content {
+        number = number.checked_mul(128)?.checked_add(u64::from(byte & 0x7f))?;
+        if byte & 0x80 == 0 {
+            if numbers.is_empty() {
+                let first = (number / 40).min(2);
+                numbers.extend([first, number - first * 40]);
+            } else {
+                numbers.push(number);
+            }
+            number = 0;
+        }
+    }
+    Some(numbers)
+}
+
+/// One value after the other.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    /// Tag and content of the next value; `None` at the end, and where this is no DER.
+    fn next(&mut self) -> Option<(u8, &'a [u8])> {
+        let (&tag, rest) = self.0.split_first()?;
+        let (&first, rest) = rest.split_first()?;
+        let (length, rest) = match first {
+            0..=0x7f => (usize::from(first), rest),
+            0x81..=0x83 => {
+                let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
+                (bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), rest)
+            }
+            _ => return None,
+        };
+        let (content, rest) = rest.split_at_checked(length)?;
+        self.0 = rest;
+        Some((tag, content))
+    }
+
+    fn expect(&mut self, tag: u8) -> Option<&'a [u8]> {
+        self.next().filter(|(found, _)| *found == tag).map(|(_, content)| content)
+    }
+
+    fn enter(&mut self, tag: u8) -> Option<Self> {
+        self.expect(tag).map(Self)
+    }
+
+    /// Seconds since 1970. RFC 5280 allows UTC with seconds only.
+    fn time(&mut self) -> Option<u64> {
+        let (tag, text) = self.next()?;
+        let text = std::str::from_utf8(text).ok()?.strip_suffix('Z').filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
+        let (year, rest) = match tag {
+            UTC_TIME => {
+                let year: u64 = text.get(..2)?.parse().ok()?;
+                (if year < 50 { 2000 + year } else { 1900 + year }, text.get(2..)?)
+            }
+            GENERALIZED_TIME => (text.get(..4)?.parse().ok()?, text.get(4..)?),
+            _ => return None,
+        };
+        let part = |place: usize| rest.get(place * 2..place * 2 + 2)?.parse::<u64>().ok();
+        let days = days_since_1970(year, part(0)?, part(1)?)?;
+        Some(((days * 24 + part(2)?) * 60 + part(3)?) * 60 + part(4)?)
+    }
+}
+
+/// In the Gregorian calendar.
+fn days_since_1970(year: u64, month: u64, day: u64) -> Option<u64> {
+    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    if year < 1970 || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return None;
+    }
+    let years: u64 = (1970..year).map(|year| if leap(year) { 366 } else { 365 }).sum();
+    let lengths = [31, if leap(year) { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let months: u64 = lengths.iter().take(usize::try_from(month - 1).ok()?).sum();
+    Some(years + months + day - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_are_those_of_the_calendar() {
+        assert_eq!(days_since_1970(1970, 1, 1), Some(0));
+        assert_eq!(days_since_1970(2000, 3, 1), Some(11_017));
+        assert_eq!(days_since_1970(2026, 11, 22), Some(20_779));
+        assert_eq!(days_since_1970(2026, 13, 1), None);
+    }
+
+    #[test]
+    fn identifiers_are_read_as_numbers() {
+        assert_eq!(object(&[0x55, 0x04, 0x03]), Some(vec![2, 5, 4, 3]));
+        assert_eq!(object(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d]), Some(vec![1, 2, 840, 113_549]));
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_an_error() {
+        for bytes in [&[][..], &[0x30], &[0x30, 0x82], &[0x30, 0x84, 1, 1, 1, 1], b"-----BEGIN", &[0x30, 0x03, 0x30, 0x01, 0x02]] {
+            assert!(facts(bytes).is_err());
+        }
+    }
+}
