@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+#[path = "support/authority.rs"]
+mod authority;
 #[path = "support/mesh.rs"]
 mod support;
 
@@ -35,3 +37,11 @@ mod retries;
 mod routing;
 #[path = "proxy/tcp.rs"]
 mod tcp;
+#[path = "proxy/tls.rs"]
+mod tls;
+#[path = "proxy/tls_certificates.rs"]
+mod tls_certificates;
+#[path = "proxy/tls_refusals.rs"]
+mod tls_refusals;
+#[path = "proxy/tls_tcp.rs"]
+mod tls_tcp;

@@ -40,6 +40,9 @@ const HELLO: usize = 16 << 10;
 /// Offered by sidecars, and by them alone.
 const OF_THE_MESH: [&[u8]; 5] = [b"istio", b"istio-peer-exchange", b"istio-http/1.0", b"istio-http/1.1", b"istio-h2"];
 
+/// Protocols of which a server of HTTP chooses, or none.
+const HTTP: [&[u8]; 2] = [b"http/1.1", b"h2"];
+
 /// Makes a connection ready to be served; who has proved itself is written into `downstream`. `None` = it is closed already, or refused
 /// with its reason noted.
 pub(crate) async fn accept(
@@ -117,8 +120,9 @@ async fn secure(
         };
     }
     let issued = shared.certificates.current().ok_or_else(|| Failure::connection("this proxy has no certificate yet"))?;
-    // Who offers nothing that we speak and says so is refused by rustls, as `h2` alone; who says nothing takes what comes.
-    let config = if port.protocol == Protocol::Http && client.alpn().is_some() { &issued.http } else { &issued.opaque };
+    // Who speaks HTTP/2 alone is refused by rustls; who names no HTTP takes what comes.
+    let names_http = || client.alpn().is_some_and(|mut offered| offered.any(|protocol| HTTP.contains(&protocol)));
+    let config = if port.protocol == Protocol::Http && names_http() { &issued.http } else { &issued.opaque };
     let start = StartHandshake::from_parts(accepted, hello.stream);
     let accepting = start.into_stream_with(config.clone(), |connection| connection.set_buffer_limit(Some(BUFFER)));
     let stream = accepting.await.map_err(|error| Failure::of(&error))?;

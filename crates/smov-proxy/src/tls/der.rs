@@ -37,8 +37,8 @@ impl<'a> Reader<'a> {
     }
 
     /// The same, to be read further.
-    pub(super) fn enter(&mut self, tag: u8) -> Option<Reader<'a>> {
-        self.expect(tag).map(Reader)
+    pub(super) fn enter(&mut self, tag: u8) -> Option<Self> {
+        self.expect(tag).map(Self)
     }
 
     /// The next value as a time: seconds since 1970. RFC 5280 allows UTC with seconds only.

@@ -10,7 +10,7 @@ use tokio::net::{UnixListener, UnixStream};
 
 use crate::support::*;
 
-async fn read_message(stream: &mut UnixStream) -> FromProxy {
+pub(crate) async fn read_message(stream: &mut UnixStream) -> FromProxy {
     let length = stream.read_u32().await.unwrap();
     let mut frame = vec![0; length as usize];
     stream.read_exact(&mut frame).await.unwrap();
@@ -18,7 +18,7 @@ async fn read_message(stream: &mut UnixStream) -> FromProxy {
 }
 
 /// The next message that is neither a report nor about certificates.
-async fn answer(stream: &mut UnixStream) -> FromProxy {
+pub(crate) async fn answer(stream: &mut UnixStream) -> FromProxy {
     loop {
         match read_message(stream).await {
             FromProxy::Report { .. } | FromProxy::CertificateRequest { .. } => {}
@@ -32,7 +32,7 @@ async fn write_bytes(stream: &mut UnixStream, frame: &[u8]) {
     stream.write_all(frame).await.unwrap();
 }
 
-async fn write_message(stream: &mut UnixStream, message: &ToProxy) {
+pub(crate) async fn write_message(stream: &mut UnixStream, message: &ToProxy) {
     write_bytes(stream, &serde_json::to_vec(message).unwrap()).await;
 }
 

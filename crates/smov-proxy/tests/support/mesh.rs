@@ -185,14 +185,25 @@ pub fn user_pod(address: &str, cluster: &str, app: App) -> Pod {
     let mut config = config(ProxyRole::Sidecar, address, &workload.pod, cluster);
     config.inbound = vec![InboundListen { port: 0, app: app.address.clone() }];
     let sidecar = start(config, dice());
-    let bound = sidecar.inbound[0];
-    let mut snapshot = snapshot(workload.clone());
-    let port = Port::try_from(u32::from(bound.port())).unwrap();
+    let address = sidecar.inbound[0];
+    let pod = Pod { app, sidecar, workload, address };
+    pod.sidecar.handle.publish(pod_snapshot(&pod));
+    pod
+}
+
+/// What a user-service pod's sidecar runs on.
+pub fn pod_snapshot(pod: &Pod) -> Snapshot {
+    let mut snapshot = snapshot(pod.workload.clone());
+    let port = Port::try_from(u32::from(pod.address.port())).unwrap();
     snapshot.inbound =
         vec![InboundPort { port, protocol: Protocol::Http, service: Some(host(USER)), mutual_tls: MutualTlsMode::default() }];
     snapshot.peers.insert(CALLER.parse().unwrap(), caller_workload());
-    sidecar.handle.publish(snapshot);
-    Pod { app, sidecar, workload, address: bound }
+    snapshot
+}
+
+/// The same workload under another service account.
+pub fn account(workload: &Workload, account: &str) -> Arc<Workload> {
+    Arc::new(Workload { service_account: account.parse().unwrap(), ..workload.clone() })
 }
 
 pub fn caller_workload() -> Arc<Workload> {
