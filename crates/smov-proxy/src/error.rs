@@ -153,12 +153,11 @@ impl ProxyError {
 
     /// Envoy's `%RESPONSE_CODE_DETAILS%`.
     pub(crate) fn details(&self) -> Cow<'static, str> {
-        let reset = |word: &str, reason: &str| {
-            Cow::Owned(format!("upstream_reset_before_response_started{{{word}|{}}}", reason.replace(char::is_whitespace, "_")))
-        };
         Cow::Borrowed(match self {
-            Self::Tls { reason } => return reset("remote_connection_failure", reason),
-            Self::Alert { reason, .. } => return reset("connection_termination", reason),
+            Self::Tls { reason } => {
+                let reason = reason.replace(char::is_whitespace, "_");
+                return format!("upstream_reset_before_response_started{{remote_connection_failure|{reason}}}").into();
+            }
             Self::NoSnapshot => "no_configuration",
             Self::BadRequest { .. } => "bad_request",
             Self::UnsupportedUpgrade { .. } => "upgrade_failed",
@@ -175,7 +174,7 @@ impl ProxyError {
                 "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}"
             }
             Self::Connect { timed_out: false, .. } => "upstream_reset_before_response_started{remote_connection_failure}",
-            Self::Closed { .. } => "upstream_reset_before_response_started{connection_termination}",
+            Self::Closed { .. } | Self::Alert { .. } => "upstream_reset_before_response_started{connection_termination}",
             Self::Protocol => "upstream_reset_before_response_started{protocol_error}",
             Self::PerTryTimeout => "upstream_per_try_timeout",
             Self::Timeout => "response_timeout",
@@ -192,10 +191,9 @@ impl ProxyError {
             Self::NoRoute | Self::NoCluster | Self::BlackHole | Self::ClientGone => Cow::Borrowed(""),
             Self::Overflow => reset("overflow"),
             Self::Connect { timed_out: true, .. } => reset("connection timeout"),
-            Self::Connect { timed_out: false, .. } => reset("remote connection failure"),
-            Self::Tls { reason } => reset(&format!("remote connection failure, transport failure reason: {reason}")),
-            Self::Alert { reason, .. } => reset(&format!("connection termination, transport failure reason: {reason}")),
-            Self::Closed { .. } => reset("connection termination"),
+            // Why is for the operator, not for the client.
+            Self::Connect { timed_out: false, .. } | Self::Tls { .. } => reset("remote connection failure"),
+            Self::Closed { .. } | Self::Alert { .. } => reset("connection termination"),
             Self::Protocol => reset("protocol error"),
             Self::NoSnapshot
             | Self::BadRequest { .. }

@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+#[path = "support/authority.rs"]
+mod authority;
 #[path = "support/mesh.rs"]
 mod support;
 
@@ -18,6 +20,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::Frame;
 use http_body_util::BodyExt;
+use smov_model::tls::{ClusterTls, MutualTls};
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -191,6 +194,83 @@ fn slow_lorises_cost_their_head_and_no_more() {
         // A head's limit is 60 KiB, and the buffer that it is read into doubles up to that.
         assert!(grown < CLIENTS * (128 << 10), "grew by {} KiB for {CLIENTS} connections", grown / 1024);
         assert_eq!(get(door, URI, &[]).await.status, 200);
+    });
+}
+
+#[test]
+fn an_app_that_never_reads_holds_its_client_back_through_tls_as_well() {
+    alone(async {
+        let app = App::start(|request| async move {
+            std::future::pending::<()>().await;
+            drop(request);
+            text(200, "never")
+        });
+        let (pod, caller) = meshed("127.70.30.8", app);
+        let authority = authority::Authority::new();
+        authority.issue(pod.sidecar.handle.certificates(), &authority::identity("user-service"));
+        authority.issue(caller.handle.certificates(), &authority::identity("api-gateway"));
+        let mut secured = cluster(None, &[(pod.address, pod.workload.clone())]);
+        secured.tls = ClusterTls::IstioMutual(MutualTls { sni: "user-service".into(), subject_alt_names: vec![] });
+        caller.handle.publish(caller_snapshot(vec![rule(to(&[(1, None)]))], vec![secured]));
+        let before = resident();
+        let given = Rc::new(Cell::new(0));
+        let sending = tokio::task::spawn_local(post(caller.outbound.unwrap(), Zeros { left: 1024 * MEBIBYTE, given: given.clone() }));
+        let mut last = usize::MAX;
+        while last != given.get() || last == 0 {
+            last = given.get();
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        assert!(last < STALLED, "{last} bytes were taken in");
+        let grown = resident().saturating_sub(before);
+        assert!(grown < 8 * MEBIBYTE, "grew by {} KiB", grown / 1024);
+        assert!(pod.sidecar.handle.metrics().contains("envoy_listener_ssl_handshake{listener_address=\"inbound\"} 1"));
+        sending.abort();
+    });
+}
+
+#[test]
+fn slow_lorises_of_tls_cost_their_hello_and_are_cut_off_in_time() {
+    alone(async {
+        const CLIENTS: usize = 400;
+        let (pod, caller) = meshed("127.70.30.6", App::saying("ok"));
+        let door = caller.outbound.unwrap();
+        assert_eq!(get(door, URI, &[]).await.status, 200);
+        let before = resident();
+        let mut lorises = Vec::new();
+        for number in 0..CLIENTS {
+            let mut stream = TcpStream::connect(pod.address).await.unwrap();
+            // The beginning of a hello of 15 KiB that never ends; every other one stops after its first byte.
+            let mut hello = [&[0x16, 3, 1, 0x3c, 0x04, 1, 0, 0x3c, 0, 3, 3][..], &[7; 14 << 10]].concat();
+            hello.truncate(if number % 2 == 0 { hello.len() } else { 1 });
+            stream.write_all(&hello).await.unwrap();
+            lorises.push(stream);
+        }
+        // Others are served all the while.
+        assert_eq!(get(door, URI, &[]).await.status, 200);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let grown = resident().saturating_sub(before);
+        // A hello's limit is 16 KiB; it is kept once as it came and once by rustls.
+        assert!(grown < CLIENTS * (64 << 10), "grew by {} KiB for {CLIENTS} connections", grown / 1024);
+        // After ten seconds each is closed, and the reason noted.
+        for mut loris in lorises {
+            assert!(matches!(loris.read(&mut [0; 1]).await, Ok(0) | Err(_)));
+        }
+        let refused = pod.sidecar.handle.refused();
+        assert!(refused.iter().all(|refused| refused.reason.contains("not complete after 10s")), "{refused:?}");
+        assert_eq!(get(door, URI, &[]).await.status, 200);
+    });
+}
+
+#[test]
+fn a_hello_without_end_is_refused_at_its_limit() {
+    alone(async {
+        let (pod, _caller) = meshed("127.70.30.7", App::saying("ok"));
+        let mut stream = TcpStream::connect(pod.address).await.unwrap();
+        // Records of a hello that says that it has 60 KiB.
+        let _ = stream.write_all(&[0x16, 3, 1, 0x40, 0, 1, 0, 0xf0, 0, 3, 3]).await;
+        let _ = stream.write_all(&[7; 20 << 10]).await;
+        assert!(matches!(stream.read(&mut [0; 1]).await, Ok(0) | Err(_)));
+        assert!(pod.sidecar.handle.refused()[0].reason.contains("too long"), "{:?}", pod.sidecar.handle.refused());
     });
 }
 

@@ -74,9 +74,10 @@ pub(crate) async fn accept(
         (MutualTlsMode::Permissive, _) => return Some(Stream::Plain(stream)),
         // It came and went: a health check of the port, as a rule.
         (MutualTlsMode::Strict, None) => return None,
-        (MutualTlsMode::Strict, Some(_)) => {
-            Err((Failure::connection("plaintext, and the port takes mutual TLS only (PeerAuthentication STRICT)"), None))
-        }
+        (MutualTlsMode::Strict, Some(_)) => Err((
+            Failure::connection("filter_chain_not_found: plaintext, and the port takes mutual TLS only (PeerAuthentication STRICT)"),
+            None,
+        )),
     };
     accepted.map_err(|(failure, server_name)| refuse(shared, downstream, server_name, failure)).ok()
 }
@@ -116,7 +117,7 @@ async fn secure(
         return if passes_on {
             Ok(Stream::Passed(Box::new(Passed { read: hello.read, given: 0, stream: hello.stream })))
         } else {
-            Err(Failure::connection("TLS without one of Istio's protocols (ALPN istio…): filter_chain_not_found"))
+            Err(Failure::connection("filter_chain_not_found: TLS that offers none of Istio's protocols (ALPN istio…)"))
         };
     }
     let issued = shared.certificates.current().ok_or_else(|| Failure::connection("this proxy has no certificate yet"))?;

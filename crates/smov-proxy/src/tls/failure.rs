@@ -40,7 +40,14 @@ impl Failure {
         match tls_error(error) {
             Some(error) => Self::of_tls(error),
             None if error.kind() == io::ErrorKind::UnexpectedEof => Self::connection("closed during the TLS handshake"),
-            None => Self::connection(crate::upstream::plain(error)),
+            None => match error.raw_os_error() {
+                Some(number) => Self::connection(format!(
+                    "TLS_error:|{}:system library:OPENSSL_internal:{}:TLS_error_end",
+                    0x200_0000 + number,
+                    crate::upstream::plain(error)
+                )),
+                None => Self::connection(error.to_string()),
+            },
         }
     }
 
@@ -54,7 +61,7 @@ impl Failure {
                 let words = "CERTIFICATE_VERIFY_FAILED:verify cert failed: X509_verify_cert: certificate verification error at depth 0";
                 (Kind::Chain, 125, format!("{words}: {}", certificate_error(error)))
             }
-            Error::NoCertificatesPresented => (Kind::NoCertificate, 192, "PEER_DID_NOT_RETURN_A_CERTIFICATE".to_owned()),
+            Error::NoCertificatesPresented => (Kind::NoCertificate, 192, NO_CERTIFICATE.to_owned()),
             Error::AlertReceived(alert) => {
                 let (number, name) = alert_name(*alert);
                 (Kind::Connection, 1000 + number, name)
@@ -72,6 +79,8 @@ impl Failure {
         Self { kind, reason: format!("TLS_error:|{}:SSL routines:OPENSSL_internal:{words}:TLS_error_end", 0x1000_0000 + number) }
     }
 }
+
+const NO_CERTIFICATE: &str = "PEER_DID_NOT_RETURN_A_CERTIFICATE:peer did not provide required client certificate";
 
 /// rustls' error inside one of I/O.
 pub(crate) fn tls_error(error: &io::Error) -> Option<&Error> {
@@ -133,6 +142,8 @@ mod tests {
         assert!(expired.reason.starts_with("TLS_error:|268435581:SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:"));
         let alert = failed(Error::AlertReceived(AlertDescription::CertificateExpired));
         assert_eq!(alert.reason, "TLS_error:|268436501:SSL routines:OPENSSL_internal:SSLV3_ALERT_CERTIFICATE_EXPIRED:TLS_error_end");
+        let reset = Failure::of(&io::Error::from_raw_os_error(104));
+        assert_eq!(reset.reason, "TLS_error:|33554536:system library:OPENSSL_internal:Connection reset by peer:TLS_error_end");
         assert_eq!(Failure::of(&io::ErrorKind::UnexpectedEof.into()).reason, "closed during the TLS handshake");
     }
 }

@@ -17,7 +17,7 @@ use crate::tls::certificate::Unreadable;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum WrongName {
     /// Names were asked for and none of them is there.
-    #[error("verify SAN list: none of {asked} is among {shown}")]
+    #[error("SAN matcher, certificate SANs are {shown}, one of {asked} is expected")]
     NotAccepted {
         /// What was asked for.
         asked: String,
@@ -25,7 +25,7 @@ pub(super) enum WrongName {
         shown: String,
     },
     /// It is of another mesh.
-    #[error("verify SAN list: {shown} is not of the trust domain {trust_domain}")]
+    #[error("SAN matcher, certificate SANs are {shown}, one of the trust domain {trust_domain} is expected")]
     OtherTrustDomain {
         /// What was asked for.
         trust_domain: Arc<str>,

@@ -97,8 +97,8 @@ fn clients_that_cannot_prove_who_they_are_are_refused_with_the_reason() {
             (None, "PEER_DID_NOT_RETURN_A_CERTIFICATE", "no_cert"),
             (Some(leaf(expired)), "certificate has expired", "error"),
             (Some(other.leaf(&identity("api-gateway"), |_| {})), "unable to get local issuer certificate", "error"),
-            (Some(elsewhere), "spiffe://other.mesh/ns/t/sa/api-gateway] is not of the trust domain cluster.local", "san"),
-            (Some(nameless), "[x.example] is not of the trust domain cluster.local", "san"),
+            (Some(elsewhere), "SAN matcher, certificate SANs are [spiffe://other.mesh/ns/t/sa/api-gateway]", "san"),
+            (Some(nameless), "SAN matcher, certificate SANs are [x.example], one of the trust domain cluster.local", "san"),
             (Some(of_servers), "unsuitable certificate purpose", "error"),
         ] {
             let counter = format!("envoy_listener_ssl_fail_verify_{counter}{{");
@@ -151,7 +151,8 @@ fn a_caller_whose_certificate_is_refused_finds_the_alert_in_its_record() {
         assert_eq!(record.flags.to_string(), "UC");
         let said = record.attempts[0].reason.clone().unwrap();
         assert_eq!(said, "TLS_error:|268436504:SSL routines:OPENSSL_internal:TLSV1_ALERT_UNKNOWN_CA:TLS_error_end");
-        assert!(reply.body.ends_with(&said), "{}", reply.body);
+        // The client is not told why.
+        assert_eq!(reply.body, "upstream connect error or disconnect/reset before headers. reset reason: connection termination");
         assert!(reason(&pod).contains("unable to get local issuer certificate"));
     });
 }
@@ -196,8 +197,12 @@ fn servers_that_cannot_prove_who_they_are_are_not_called_and_the_reason_is_in_th
         for (leaf, tls, expected) in [
             (authority.leaf(&user, expired), any(), "certificate has expired"),
             (other.leaf(&user, |_| {}), any(), "unable to get local issuer certificate"),
-            (elsewhere, any(), "is not of the trust domain cluster.local"),
-            (authority.leaf(&user, |_| {}), only(&identity("movie-service")), "verify SAN list: none of ["),
+            (elsewhere, any(), "SAN matcher, certificate SANs are [spiffe://other.mesh/"),
+            (
+                authority.leaf(&user, |_| {}),
+                only(&identity("movie-service")),
+                "certificate SANs are [spiffe://cluster.local/ns/t/sa/user-service], one of [spiffe://cluster.local/ns/t/sa/movie-service]",
+            ),
         ] {
             let (reply, record) = calls(leaf, &authority, tls, true).await;
             let said = record.attempts[0].reason.clone().unwrap();
@@ -205,8 +210,8 @@ fn servers_that_cannot_prove_who_they_are_are_not_called_and_the_reason_is_in_th
             assert!(said.contains(expected), "{said}");
             assert_eq!((reply.status, record.flags.to_string().as_str()), (503, "URX,UF"));
             let body = "upstream connect error or disconnect/reset before headers. retried and the latest reset reason: \
-                        remote connection failure, transport failure reason: ";
-            assert_eq!(reply.body, format!("{body}{said}"));
+                        remote connection failure";
+            assert_eq!(reply.body, body);
         }
         let (reply, _) = calls(authority.leaf(&user, |_| {}), &authority, only(&user), true).await;
         assert_eq!(reply.status, 200);
@@ -238,7 +243,7 @@ fn tls_that_a_rule_describes_goes_by_its_own_roots_and_names() {
             (origin(pem(), &["a.shop.example"]), None),
             (origin(Roots::File(file.display().to_string()), &["b.shop.example", "a.shop.example"]), None),
             (origin(Roots::Anybody, &["x.example"]), None),
-            (origin(pem(), &["x.example"]), Some("verify SAN list: none of [x.example] is among [*.shop.example]")),
+            (origin(pem(), &["x.example"]), Some("SAN matcher, certificate SANs are [*.shop.example], one of [x.example] is expected")),
             (origin(Roots::Pem(unrelated.roots()), &[]), Some("unable to get local issuer certificate")),
             (origin(Roots::File("/nowhere/ca.pem".into()), &[]), Some("/nowhere/ca.pem: No such file or directory")),
         ] {
