@@ -11,6 +11,7 @@
 mod cli;
 mod commands;
 mod console;
+mod duration;
 mod failure;
 mod http;
 mod ids;

@@ -32,7 +32,8 @@ impl Root {
     fn open_in(folder: &Path) -> Result<Self, Failure> {
         let (certificate, key) = (folder.join("root.crt"), folder.join("root.key"));
         let broken = |error: AuthorityError| {
-            Failure::new(Exit::Usage, text::ROOT_BROKEN, &[&folder.display(), &chain(&error)]).hint(text::ROOT_BROKEN_HINT, &[&folder.display()])
+            Failure::new(Exit::Usage, text::ROOT_BROKEN, &[&folder.display(), &chain(&error)])
+                .hint(text::ROOT_BROKEN_HINT, &[&folder.display()])
         };
         if let (Ok(certificate), Ok(key)) = (std::fs::read_to_string(&certificate), std::fs::read_to_string(&key)) {
             return Ok(Self { authority: Authority::from_pem(&certificate, &key).map_err(broken)?, is_new: false });
