@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What one request costs: our sidecar beside Envoy as Istio configures it, and nginx, doing the same work in interleaved runs.
 
-    cargo build --release && python3 bench/dataplane.py [--runs 7] [--seconds 3] [--scales] [--churn] [--json FILE]
+    cargo build --release && python3 bench/dataplane.py [--runs 7] [--seconds 3] [--scales] [--churn] [--mtls] [--json FILE]
 
 Proxies are pinned to CPU 0, the load generator (wrk) and the upstreams (nginx) to CPU 1. CPU per request is the scheduler's account of the proxy's
 threads over the requests that wrk counted. Only ratios within one run mean something: the order rotates, medians and the least disturbed run
@@ -21,6 +21,7 @@ import tempfile
 import time
 
 import contenders
+import mesh_tls
 from contenders import Shape
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -93,6 +94,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--scales", action="store_true", help="also 1,000 routes, and 10, 100 and 2,000 endpoints")
     parser.add_argument("--churn", action="store_true", help="also a new connection for every request")
+    parser.add_argument("--mtls", action="store_true", help="only inbound mutual TLS: kept alive, a full handshake per request, a resumed one")
     parser.add_argument("--smov", action="append", help="binary to drive; several compare builds (default target/release/smov)")
     parser.add_argument("--without", action="append", default=[], choices=["envoy", "nginx"])
     parser.add_argument("--json", type=pathlib.Path, help="write the figures here")
@@ -125,7 +127,32 @@ def main():
                 for proxy in proxies:
                     proxy.stop()
 
+        def secured(title, kept_alive, resumed):
+            proxies = []
+            label = folder / re.sub(r"\W+", "-", title)
+            authority = mesh_tls.Authority(label / "authority")
+            try:
+                for index, binary in enumerate(binaries):
+                    own = "smov" if len(binaries) == 1 else f"smov-{index + 1}"
+                    address = f"127.77.1.{index + 1}"
+                    proxies.append(mesh_tls.smov(binary, label / own, snapshot, authority, ports[0], name=own, address=address))
+                if "envoy" not in arguments.without:
+                    proxies.append(mesh_tls.envoy(envoy, label / "envoy", authority, ports[0]))
+                for proxy in proxies:
+                    mesh_tls.called(proxy, label / "callers", authority, kept_alive, resumed)
+                tables[title] = compare(title, proxies, arguments.runs, arguments.seconds)
+            finally:
+                for proxy in proxies:
+                    if hasattr(proxy, "caller"):
+                        proxy.caller.stop()
+                    proxy.stop()
+
         try:
+            if arguments.mtls:
+                secured("mutual TLS inbound, kept alive", True, True)
+                secured("mutual TLS inbound, a full handshake per request", False, False)
+                secured("mutual TLS inbound, a resumed session per request", False, True)
+                return
             contest("32 connections", Shape())
             if arguments.churn:
                 contest("a connection per request", Shape(), close=True)
@@ -136,8 +163,8 @@ def main():
         finally:
             for one in upstreams:
                 one.stop()
-    if arguments.json:
-        arguments.json.write_text(json.dumps(tables, indent=1))
+            if arguments.json:
+                arguments.json.write_text(json.dumps(tables, indent=1))
 
 
 if __name__ == "__main__":

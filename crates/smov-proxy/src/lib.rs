@@ -22,10 +22,10 @@
 //! | 6 | attempt | `outbound/attempt.rs`, `outbound/mirror.rs` | copies for mirrors, timeouts and retries (`UT`, `URX`) |
 //! | 7 | limit | `limits.rs` | a permit, or `UO` 503 |
 //! | 8 | balance | `balance.rs`, `cluster/`, model `balance`, `hash`, `priority`, `outlier` | a healthy endpoint, or `UH` 503 |
-//! | 9 | connect | `upstream.rs`, `pool.rs` | a connection (`UF`) |
+//! | 9 | connect | `upstream.rs`, `pool.rs`, `tls/connect.rs` | a connection, secured as the cluster demands (`UF`) |
 //! | 10 | observe | `exchange.rs`, `telemetry.rs` | ejection, metrics, record, log |
 //!
-//! Inbound: accept → peer → authorize → forward → observe, in `inbound.rs`. Ingress is the outbound walk over a gateway's routes.
+//! Inbound: accept (`tls/accept.rs`: is it TLS, and whose?) → peer → authorize → forward → observe, in `inbound.rs`. Ingress is the outbound walk over a gateway's routes.
 //!
 //! Time is tokio's, chance is [`Dice`](smov_model::dice::Dice): with a seed, a run can be repeated draw by draw. Each worker is one thread
 //! with its own runtime, connections and pool; what workers share is in `worker.rs`.
