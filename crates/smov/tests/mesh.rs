@@ -17,6 +17,8 @@ mod traffic;
 mod booking;
 #[path = "mesh/change.rs"]
 mod change;
+#[path = "mesh/console.rs"]
+mod console;
 #[path = "mesh/doors.rs"]
 mod doors;
 #[path = "mesh/envoy.rs"]
@@ -31,5 +33,7 @@ mod link;
 mod requests;
 #[path = "mesh/rollout.rs"]
 mod rollout;
+#[path = "mesh/sample.rs"]
+mod sample;
 #[path = "mesh/splits.rs"]
 mod splits;
