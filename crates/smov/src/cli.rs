@@ -127,6 +127,12 @@ pub(crate) enum Command {
     },
     /// What an istiod pod runs (used by the kubelet) · istiod 파드가 실행하는 명령
     Control,
+    /// Writes the manual pages into a folder (used when packages are made)
+    #[command(hide = true)]
+    Man {
+        /// Where they go.
+        folder: PathBuf,
+    },
     /// What a pod of the image `socat` runs (used by the kubelet)
     #[command(hide = true)]
     Relay {

@@ -62,6 +62,8 @@ fn run(cli: &Cli, language: Language) -> Outcome {
             clap_complete::generate(*shell, &mut Cli::command(), "smov", &mut std::io::stdout());
             Ok(())
         }
+        Command::Man { folder } => clap_mangen::generate_to(Cli::command(), folder)
+            .map_err(|error| failure::Failure::new(failure::Exit::Usage, text::BAD_FILE, &[&folder.display(), &error])),
         Command::Validate(validate) => commands::validate::run(global, validate, language),
         Command::Explain(explain) => wait_for(commands::explain::run(global, explain, language)),
         Command::Down => wait_for(commands::running::down(global, language)),

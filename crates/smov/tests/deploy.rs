@@ -150,6 +150,13 @@ fn the_theatre_comes_up_a_second_run_changes_nothing_and_cleanup_leaves_nothing(
     }
     let again = clusters.run("cleanup.sh", &["--yes"], &[]);
     assert!(again.status.success(), "{}", told(&again));
+
+    // Both subsets in one cluster, as on kind: the same traffic, and the same way back.
+    let one = clusters.run("deploy-all.sh", &["--yes", "--one-cluster"], &[]);
+    assert!(one.status.success() && told(&one).contains("✓ GET /users/ × 40: ctx1 "), "{}", told(&one));
+    assert!(!clusters.kubectl("ctx2", &["get", "namespaces", "-o", "name"]).contains("theater-msa"));
+    let cleaned = clusters.run("cleanup.sh", &["--yes", "--one-cluster"], &[]);
+    assert!(cleaned.status.success(), "{}", told(&cleaned));
     clusters.end();
 }
 

@@ -101,6 +101,9 @@ fn every_link_of_the_documents_leads_somewhere() {
         "CONTRIBUTING.md",
         "docs/adr/README.md",
         "docs/guide/README.md",
+        "docs/guide/install.md",
+        "docs/guide/kubernetes.md",
+        "docs/guide/modes.md",
         "docs/guide/testing.md",
     ] {
         let folder = Path::new(document).parent().unwrap();
