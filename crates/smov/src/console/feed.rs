@@ -3,6 +3,7 @@
 //! The same list-and-watch as the control plane's and the same pure functions over the same [`World`]: the page and the mesh cannot read a
 //! rule differently.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -80,8 +81,8 @@ pub(crate) async fn run(live: Live, watched: Vec<Watched>, allowed: AllowedHosts
     let root: Namespace = "istio-system".parse().expect("a DNS label");
     let (sender, mut events) = mpsc::channel::<SourceEvent>(QUEUE);
     let mut tasks = JoinSet::new();
-    // MeshConfig steers the proxies, not what the page shows, and the console need not be allowed to read it.
-    let shown = || WatchedKind::ALL.into_iter().filter(|kind| !kind.is_of_root_namespace());
+    // MeshConfig and certificates steer the proxies, not what the page shows, and the console need not be allowed to read them.
+    let shown = || WatchedKind::ALL.into_iter().filter(|kind| !kind.is_of_root_namespace() && *kind != WatchedKind::Secret);
     let kinds = move || shown().map(SourceKind::Mesh).chain([SourceKind::Deployment]);
     let link = |cluster: &Watched| (cluster.name.as_str() == link::CLUSTER).then_some(SourceKind::Link);
     for cluster in &watched {
@@ -100,8 +101,7 @@ pub(crate) async fn run(live: Live, watched: Vec<Watched>, allowed: AllowedHosts
     let mut feed = Feed {
         live,
         clusters: watched.iter().map(state).collect(),
-        listed: 0,
-        expected: watched.len() * kinds().count(),
+        waiting: watched.iter().flat_map(|cluster| kinds().map(|kind| SourceId { cluster: cluster.name.clone(), kind })).collect(),
         rules_changed: false,
         hosts: RoutedHosts::new(allowed),
     };
@@ -146,9 +146,8 @@ async fn confirm(cluster: Watched, confirmed: mpsc::Sender<(KubeCluster, Option<
 struct Feed {
     live: Live,
     clusters: Vec<ClusterState>,
-    /// First lists that have come: before all have, half a picture would be shown as the whole.
-    listed: usize,
-    expected: usize,
+    /// Sources whose first list has not come: before all have, half a picture would be shown as the whole.
+    waiting: BTreeSet<SourceId>,
     rules_changed: bool,
     hosts: RoutedHosts,
 }
@@ -169,8 +168,14 @@ impl Feed {
         }
         let word = source.kind.as_str();
         let mesh = if let SourceKind::Mesh(kind) = source.kind { Some(kind) } else { None };
-        if let News::Listed(_) = news {
-            self.listed += 1;
+        let answered = match news {
+            News::Listed(_) => true,
+            // What a cluster out of reach would say is not waited for, unless its rules are the ones that count.
+            News::Failed(_) => source.cluster.as_str() != GATEWAY_CLUSTER,
+            News::Applied(_) | News::Deleted(_) | News::Alive => false,
+        };
+        if answered && self.waiting.remove(&source) && self.waiting.is_empty() {
+            self.rules_changed = true;
         }
         if mesh == Some(WatchedKind::VirtualService) && source.cluster.as_str() == GATEWAY_CLUSTER {
             self.hosts.take(&news);
@@ -234,7 +239,7 @@ impl Feed {
                 self.live.set_store(store);
             }
         }
-        if self.listed >= self.expected && std::mem::take(&mut self.rules_changed) {
+        if self.waiting.is_empty() && std::mem::take(&mut self.rules_changed) {
             for service in ServiceId::ALL {
                 self.live.set_configured(service, self.configured(service));
             }
@@ -399,8 +404,7 @@ mod tests {
         Feed {
             live,
             clusters: clusters.into(),
-            listed: 0,
-            expected: 0,
+            waiting: BTreeSet::new(),
             rules_changed: true,
             hosts: RoutedHosts::new(AllowedHosts::loopback_and([])),
         }
