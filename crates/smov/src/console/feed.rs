@@ -76,14 +76,18 @@ struct ClusterState {
     changed: bool,
 }
 
+/// What the page reads. MeshConfig and certificates steer the proxies, not what is shown, so the page need not be allowed to read them: whatever is added
+/// here, the role `theater-msa-reader` must give, as a test sees to.
+pub(crate) fn kinds() -> impl Iterator<Item = SourceKind> {
+    let shown = WatchedKind::ALL.into_iter().filter(|kind| !kind.is_of_root_namespace() && *kind != WatchedKind::Secret);
+    shown.map(SourceKind::Mesh).chain([SourceKind::Deployment])
+}
+
 /// Feeds the hub until shutdown.
 pub(crate) async fn run(live: Live, watched: Vec<Watched>, allowed: AllowedHosts, shutdown: CancellationToken) {
     let root: Namespace = "istio-system".parse().expect("a DNS label");
     let (sender, mut events) = mpsc::channel::<SourceEvent>(QUEUE);
     let mut tasks = JoinSet::new();
-    // MeshConfig and certificates steer the proxies, not what the page shows, and the console need not be allowed to read them.
-    let shown = || WatchedKind::ALL.into_iter().filter(|kind| !kind.is_of_root_namespace() && *kind != WatchedKind::Secret);
-    let kinds = move || shown().map(SourceKind::Mesh).chain([SourceKind::Deployment]);
     let link = |cluster: &Watched| (cluster.name.as_str() == link::CLUSTER).then_some(SourceKind::Link);
     for cluster in &watched {
         for kind in kinds().chain(link(cluster)) {

@@ -136,3 +136,25 @@ fn only_console_write_may_change_anything_and_nobody_reads_secrets() {
         }
     }
 }
+
+#[test]
+fn the_reader_may_read_all_that_the_page_shows() {
+    for (overlay, objects) in overlays() {
+        let reader =
+            objects.iter().find(|object| object["metadata"]["name"] == "theater-msa-reader" && object["kind"] == "ClusterRole").unwrap();
+        let rules = reader["rules"].as_array().unwrap();
+        for kind in crate::console::feed::kinds() {
+            // /api/v1/pods, /apis/networking.istio.io/v1/gateways
+            let path = kind.path("istio-system");
+            let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+            let (group, plural) = if parts[0] == "api" { ("", parts[2]) } else { (parts[1], parts[3]) };
+            let holds = |list: &Value, wanted: &str| list.as_array().unwrap().iter().any(|text| text == wanted);
+            let allowed = rules.iter().any(|rule| {
+                holds(&rule["apiGroups"], group)
+                    && holds(&rule["resources"], plural)
+                    && ["list", "watch"].iter().all(|verb| holds(&rule["verbs"], verb))
+            });
+            assert!(allowed, "{overlay}: the reader lacks {group}/{plural}");
+        }
+    }
+}
