@@ -18,7 +18,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use smov_model::record::{EdgeCount, Record, Row};
 use smov_model::snapshot::{Snapshot, SnapshotVersion};
-use smov_proxy::{ProxyConfig, Steered, steer};
+use smov_proxy::{Certificates, ProxyConfig, Steered, steer};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -87,6 +87,7 @@ impl AgentConfig {
 struct Plane {
     config: ProxyConfig,
     running: Running,
+    certificates: Certificates,
     draining: AtomicBool,
 }
 
@@ -101,6 +102,10 @@ impl Steered for Plane {
 
     async fn take(&self, snapshot: Snapshot) -> Result<(), String> {
         self.running.publish(snapshot).await.map_err(|rejected| rejected.reason)
+    }
+
+    fn certificates(&self) -> Option<&Certificates> {
+        Some(&self.certificates)
     }
 
     fn report(&self) -> (Vec<EdgeCount>, Vec<Row>, u64) {
@@ -120,10 +125,11 @@ pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> Result<(),
     let metrics = bind(SocketAddr::new(proxy.pod.address, proxy.ports.metrics)).await?;
     let running = Envoy::spawn(config.envoy)?;
     info!(pid = running.id(), "Envoy starts");
-    let plane = Arc::new(Plane { config: proxy, running, draining: AtomicBool::new(false) });
+    let plane = Arc::new(Plane { config: proxy, running, certificates: Certificates::default(), draining: AtomicBool::new(false) });
     let mut pages = JoinSet::new();
     pages.spawn(serve(ready, plane.clone(), Page::Ready));
     pages.spawn(serve(metrics, plane.clone(), Page::Metrics));
+    pages.spawn(hand_on_certificates(plane.clone()));
     let over = CancellationToken::new();
     let stream = steer(plane.clone(), control, over.clone());
     let result = tokio::select! {
@@ -138,6 +144,19 @@ pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> Result<(),
     let _ = stream.await;
     plane.running.end().await;
     result
+}
+
+/// Every new certificate goes to Envoy as it comes.
+async fn hand_on_certificates(plane: Arc<Plane>) {
+    let mut changes = plane.certificates.changes();
+    loop {
+        if let Some(issued) = plane.certificates.issued() {
+            plane.running.certify(&issued);
+        }
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, AgentError> {

@@ -2,22 +2,26 @@
 
 use std::collections::VecDeque;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use smov_model::record::{EdgeCount, Record, Row};
+use smov_model::record::{EdgeCount, Record, RefusedConnection, Row};
 use smov_model::snapshot::{Snapshot, SnapshotVersion};
 use smov_proxy::{Counters, ProxyConfig, ServedConnection, ServedRequest};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::sync::watch;
 
+use crate::config::access_log::Side;
 use crate::log::Entry;
 use crate::record::{Reading, direction};
 
 /// Requests remembered in full.
 const RING: usize = 1000;
+/// Connections remembered that were not served.
+const REFUSED: usize = 100;
 /// Rows sent up per report.
 const ROWS: usize = 64;
 
@@ -39,6 +43,7 @@ struct State {
     current: Option<(Arc<Snapshot>, u64)>,
     before: Option<Arc<Snapshot>>,
     ring: VecDeque<Arc<Record>>,
+    refused: VecDeque<RefusedConnection>,
     rows: Vec<Row>,
     seen: u64,
     counters: Counters,
@@ -62,6 +67,7 @@ impl Books {
             current: None,
             before: None,
             ring: VecDeque::new(),
+            refused: VecDeque::new(),
             rows: Vec::new(),
             seen: 0,
             counters: Counters::default(),
@@ -83,6 +89,7 @@ impl Books {
     pub(crate) fn settle(&self) {
         let mut state = self.state();
         if let Some(coming) = state.coming.take() {
+            state.counters.trust(&coming.trust_domain);
             let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64);
             state.before = state.current.replace((coming, now)).map(|(before, _)| before);
         }
@@ -115,6 +122,7 @@ impl Books {
                 Ok(_) => {}
             }
             match serde_json::from_slice::<Entry>(&line) {
+                Ok(entry) if entry.side == Side::Connection => self.note_refusal(&entry),
                 Ok(entry) => {
                     if self.access_log {
                         entry.write(&mut text);
@@ -137,6 +145,30 @@ impl Books {
         }
     }
 
+    /// Connections that were served are booked with what came over them.
+    fn note_refusal(&self, entry: &Entry) {
+        let address = |text: &Option<String>| text.as_deref()?.parse::<SocketAddr>().ok();
+        let (Some(reason), Some(remote), Some(local)) =
+            (entry.refusal(), address(&entry.downstream_remote), address(&entry.downstream_local))
+        else {
+            return;
+        };
+        tracing::warn!(%remote, port = local.port(), reason, "connection refused");
+        let server_name = entry.server_name.clone().filter(|name| name != "-");
+        let proxy = self.pod.clone();
+        let refused = RefusedConnection { at: entry.started, proxy, remote, port: local.port(), server_name, reason };
+        let mut state = self.state();
+        if state.refused.len() == REFUSED {
+            state.refused.pop_front();
+        }
+        state.refused.push_back(refused);
+    }
+
+    /// The last connections that were not served, oldest first.
+    pub(crate) fn refused(&self) -> Vec<RefusedConnection> {
+        self.state().refused.iter().cloned().collect()
+    }
+
     fn book(&self, entry: &Entry) {
         let mut state = self.state();
         let Some(snapshot) = state.snapshot_of(entry) else { return };
@@ -148,7 +180,7 @@ impl Books {
                 peer,
                 service: &service,
                 flags,
-                mutual_tls: false,
+                mutual_tls: entry.is_mutual_tls(),
                 sent: entry.sent,
                 received: entry.received,
             });
@@ -160,7 +192,7 @@ impl Books {
             service: &service,
             status: entry.status as u16,
             flags,
-            mutual_tls: false,
+            mutual_tls: entry.is_mutual_tls(),
             milliseconds: entry.milliseconds as f64,
             request_bytes: entry.request_head + entry.received,
             response_bytes: entry.response_head + entry.sent,

@@ -5,7 +5,8 @@
 //!              ┌─► clusters (CDS)      one per cluster of the snapshot, plus the pod's own app ports and the unknown hosts
 //!  Snapshot ───┼─► endpoints (EDS)     one list per cluster
 //!  + settings  ├─► listeners (LDS)     the outbound HTTP door, TCP doors, inbound ports, the gateway
-//!              └─► routes (RDS)        all virtual hosts of a door
+//!              ├─► routes (RDS)        all virtual hosts of a door
+//!              └─► secrets (SDS)       certificates
 //! ```
 
 #![allow(clippy::needless_pass_by_value, reason = "a value is built to become part of another one")]
@@ -24,8 +25,10 @@ mod listener;
 mod matching;
 mod policy;
 mod route;
+mod tls;
 
 pub use bootstrap::{Sockets, bootstrap, static_bootstrap};
+pub use tls::own_secrets;
 
 /// The name of the outbound HTTP door's listener and routes.
 pub const OUTBOUND: &str = "15001";
@@ -45,12 +48,20 @@ pub struct Resources {
     pub listeners: Vec<Value>,
     /// RDS, by route configuration.
     pub routes: BTreeMap<String, Value>,
+    /// SDS: certificates of rules, by name. The workload's own are beside it ([`own_secrets`]).
+    pub secrets: BTreeMap<String, Value>,
 }
 
 /// Says what a proxy of these settings does on this snapshot, in Envoy's words.
 pub fn translate(settings: &ProxyConfig, snapshot: &Snapshot) -> Resources {
     let (clusters, endpoints) = cluster::translate(settings, snapshot);
-    Resources { clusters, endpoints, listeners: listener::translate(settings, snapshot), routes: route::translate(settings, snapshot) }
+    Resources {
+        clusters,
+        endpoints,
+        listeners: listener::translate(settings, snapshot),
+        routes: route::translate(settings, snapshot),
+        secrets: tls::secrets(snapshot),
+    }
 }
 
 /// An extension's settings: `@type` first, then its fields.

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use serde::Deserialize;
 use serde_json::Value;
 use smov_model::flag::{Flags, ResponseFlag};
+use smov_model::tls::ConnectionSecurityPolicy;
 
 use crate::config::access_log::Side;
 
@@ -39,6 +40,12 @@ pub(crate) struct Entry {
     #[serde(default, deserialize_with = "number")]
     pub(crate) attempts: u64,
     pub(crate) tried: Option<String>,
+    pub(crate) upstream_tls: Option<String>,
+    pub(crate) upstream_peer: Option<String>,
+    pub(crate) downstream_tls: Option<String>,
+    pub(crate) downstream_peer: Option<String>,
+    pub(crate) downstream_failure: Option<String>,
+    pub(crate) server_name: Option<String>,
     pub(crate) method: Option<String>,
     pub(crate) path: Option<String>,
     pub(crate) authority: Option<String>,
@@ -93,6 +100,50 @@ fn optional<'de, D: serde::Deserializer<'de>, T: serde::de::DeserializeOwned>(de
 impl Entry {
     pub(crate) fn is_tcp(&self) -> bool {
         matches!(self.side, Side::OutboundTcp | Side::InboundTcp)
+    }
+
+    /// Is it about what came in?
+    fn is_inbound(&self) -> bool {
+        matches!(self.side, Side::Inbound | Side::InboundTcp | Side::Connection)
+    }
+
+    /// The identity that the other side has proved.
+    pub(crate) fn peer_principal(&self) -> Option<&str> {
+        let peer = if self.is_inbound() { &self.downstream_peer } else { &self.upstream_peer };
+        // Several are told with commas between them; the first counts.
+        peer.as_deref().and_then(|peer| peer.split(',').next()).filter(|peer| !peer.is_empty() && *peer != "-")
+    }
+
+    /// How the connection between the two proxies was secured. TLS to somebody outside the mesh has no word.
+    pub(crate) fn security(&self) -> ConnectionSecurityPolicy {
+        let version = if self.is_inbound() { &self.downstream_tls } else { &self.upstream_tls };
+        match (version.as_deref().filter(|version| *version != "-"), self.peer_principal()) {
+            (None, _) => ConnectionSecurityPolicy::None,
+            (Some(_), Some(_)) => ConnectionSecurityPolicy::MutualTls,
+            (Some(_), None) => ConnectionSecurityPolicy::Unknown,
+        }
+    }
+
+    /// Have both sides shown certificates of the mesh?
+    pub(crate) fn is_mutual_tls(&self) -> bool {
+        self.security() == ConnectionSecurityPolicy::MutualTls
+    }
+
+    /// Why a connection was not served; `None` = it was.
+    pub(crate) fn refusal(&self) -> Option<String> {
+        let failure = self.downstream_failure.as_deref().filter(|failure| !failure.is_empty() && *failure != "-");
+        const STRICT: &str = "plaintext, and the port takes mutual TLS only (PeerAuthentication STRICT)";
+        if let Some(failure) = failure {
+            // What BoringSSL says to bytes that are no TLS.
+            let is_plaintext = ["HTTP_REQUEST", "WRONG_VERSION_NUMBER"].iter().any(|word| failure.contains(word));
+            return Some(if is_plaintext { format!("{STRICT}: {failure}") } else { failure.to_owned() });
+        }
+        (self.side == Side::Connection && self.details.as_deref() == Some("filter_chain_not_found")).then(|| {
+            match self.server_name.as_deref().filter(|name| *name != "-") {
+                Some(_) => "TLS without one of Istio's protocols (ALPN istio…): filter_chain_not_found".to_owned(),
+                None => format!("{STRICT}: filter_chain_not_found"),
+            }
+        })
     }
 
     /// The flags that the mesh has words for.

@@ -11,7 +11,6 @@ use smov_model::names::{ClusterName, Port, SubsetName};
 use smov_model::record::{Attempt, Direction, DrawTaken, Peer, Phase, Record, RecordSource, Row, RuleTaken, SkippedRule};
 use smov_model::route::{CorsDecision, Percent, RequestHead, RouteAction, RouteRule, VirtualHost};
 use smov_model::snapshot::Snapshot;
-use smov_model::tls::ConnectionSecurityPolicy;
 use smov_model::workload::Workload;
 
 use crate::config::PASSTHROUGH;
@@ -31,7 +30,7 @@ pub(crate) struct Reading<'a> {
 pub(crate) fn direction(side: Side) -> Direction {
     match side {
         Side::Outbound | Side::OutboundTcp => Direction::Outbound,
-        Side::Inbound | Side::InboundTcp => Direction::Inbound,
+        Side::Inbound | Side::InboundTcp | Side::Connection => Direction::Inbound,
         Side::Ingress => Direction::Ingress,
     }
 }
@@ -70,7 +69,7 @@ impl<'a> Reading<'a> {
     pub(crate) fn service(&self) -> String {
         let unknown = || "unknown".to_owned();
         match self.entry.side {
-            Side::Inbound | Side::InboundTcp => {
+            Side::Inbound | Side::InboundTcp | Side::Connection => {
                 let port =
                     self.entry.downstream_local.as_deref().and_then(|local| local.parse::<SocketAddr>().ok()).map(|local| local.port());
                 let inbound = self.snapshot.inbound.iter().find(|inbound| Some(inbound.port.number()) == port);
@@ -89,7 +88,7 @@ impl<'a> Reading<'a> {
     /// Who was on the other side: the caller of what came in, the endpoint of what went out.
     pub(crate) fn peer(&self) -> Option<&Arc<Workload>> {
         match self.entry.side {
-            Side::Inbound | Side::InboundTcp => {
+            Side::Inbound | Side::InboundTcp | Side::Connection => {
                 // sidecar~<ip>~<pod>.<namespace>~<domain>
                 let named = self.entry.note("x-envoy-peer-metadata-id").and_then(|id| id.split('~').nth(2));
                 let is_named = |peer: &&Arc<Workload>| named.is_some_and(|name| name == format!("{}.{}", peer.pod, peer.namespace));
@@ -103,7 +102,7 @@ impl<'a> Reading<'a> {
 
     fn endpoint(&self, address: SocketAddr) -> Option<&Arc<Workload>> {
         let cluster = self.snapshot.clusters.get(self.cluster.as_ref()?)?;
-        let endpoint = cluster.endpoints.iter().find(|endpoint| endpoint.address == address);
+        let endpoint = cluster.endpoints.iter().find(|endpoint| endpoint.dial() == address);
         endpoint.map(|endpoint| &endpoint.workload).or_else(|| self.snapshot.peers.get(&address.ip()))
     }
 
@@ -134,9 +133,8 @@ impl<'a> Reading<'a> {
                 workload: workload.name.clone(),
                 kube_cluster: workload.cluster.to_string(),
             }),
-            // Envoy is not told to secure anything yet.
-            security: ConnectionSecurityPolicy::None,
-            peer_principal: None,
+            security: entry.security(),
+            peer_principal: entry.peer_principal().map(str::to_owned),
             status: entry.status as u16,
             flags: entry.known_flags(),
             duration: if entry.answered > 0 { entry.answered } else { entry.milliseconds * 1000 },
@@ -272,7 +270,7 @@ impl<'a> Reading<'a> {
             let flags = self.entry.known_flags();
             let failure = self.entry.failure.clone().or_else(|| self.entry.details.clone().filter(|_| !self.entry.is_from_upstream()));
             Attempt {
-                endpoint,
+                endpoint: endpoint.map(|address| self.meant(address)),
                 pod: workload.map(|workload| workload.pod.clone()),
                 kube_cluster: workload.map(|workload| workload.cluster.to_string()),
                 status: if is_last && self.entry.is_from_upstream() { self.entry.status as u16 } else { 0 },
@@ -288,9 +286,16 @@ impl<'a> Reading<'a> {
         (0..count).map(attempt).collect()
     }
 
+    /// Who is meant by an address that was dialled: it may be that of a relay on the way.
+    fn meant(&self, address: SocketAddr) -> SocketAddr {
+        let cluster = self.cluster.as_ref().and_then(|name| self.snapshot.clusters.get(name));
+        let endpoint = cluster.and_then(|cluster| cluster.endpoints.iter().find(|endpoint| endpoint.dial() == address));
+        endpoint.map_or(address, |endpoint| endpoint.address)
+    }
+
     fn priority(&self, address: SocketAddr) -> Option<u32> {
         let cluster = self.snapshot.clusters.get(self.cluster.as_ref()?)?;
-        cluster.endpoints.iter().find(|endpoint| endpoint.address == address).map(|endpoint| endpoint.priority)
+        cluster.endpoints.iter().find(|endpoint| endpoint.dial() == address).map(|endpoint| endpoint.priority)
     }
 
     /// Copies that were sent for certain.
@@ -323,6 +328,6 @@ fn unmatched_host<'a>(entry: &Entry, snapshot: &'a Snapshot) -> Option<&'a Virtu
             snapshot.outbound.get(&Port::try_from(port).ok()?)?.host(authority)
         }
         Side::Ingress => snapshot.ingress.values().find_map(|table| table.host(authority)),
-        Side::Outbound | Side::Inbound | Side::OutboundTcp | Side::InboundTcp => None,
+        Side::Outbound | Side::Inbound | Side::OutboundTcp | Side::InboundTcp | Side::Connection => None,
     }
 }

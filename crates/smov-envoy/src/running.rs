@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::Method;
-use smov_model::record::{EdgeCount, Record, Row};
+use smov_model::record::{EdgeCount, Record, RefusedConnection, Row};
 use smov_model::snapshot::{Snapshot, SnapshotVersion};
-use smov_proxy::ProxyConfig;
+use smov_proxy::{IssuedPem, ProxyConfig};
 use tokio::sync::{Mutex as AsyncMutex, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -19,9 +19,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin;
 use crate::books::Books;
-use crate::config::{Resources, Sockets, bootstrap, translate};
+use crate::config::{Resources, Sockets, bootstrap, own_secrets, translate};
 use crate::process::{Process, Refusals};
-use crate::xds::{self, Board};
+use crate::xds::{self, Board, Kind};
 
 mod change;
 
@@ -196,6 +196,13 @@ impl Running {
         }
     }
 
+    /// Gives Envoy the workload's certificate; the next connection is made with it.
+    pub fn certify(&self, issued: &IssuedPem) {
+        for (name, secret) in own_secrets(issued) {
+            self.board.set((Kind::Secrets, name), &[secret]);
+        }
+    }
+
     /// The version that it runs on.
     pub fn version(&self) -> Option<SnapshotVersion> {
         *self.version.lock().expect("no panic while the version is held")
@@ -216,6 +223,11 @@ impl Running {
     /// Remembered records of a request id, at once.
     pub fn records_now(&self, request_id: &str) -> Vec<Record> {
         self.books.records(request_id)
+    }
+
+    /// The last connections that were not served, each with the reason, oldest first.
+    pub fn refused(&self) -> Vec<RefusedConnection> {
+        self.books.refused()
     }
 
     /// What the next report to the control plane holds: edges, rows, and how many requests the rows stand for.

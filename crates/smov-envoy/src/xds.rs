@@ -35,6 +35,7 @@ pub(crate) enum Kind {
     Endpoints,
     Listeners,
     Routes,
+    Secrets,
 }
 
 impl Kind {
@@ -44,6 +45,7 @@ impl Kind {
             "endpoints" => Some(Self::Endpoints),
             "listeners" => Some(Self::Listeners),
             "routes" => Some(Self::Routes),
+            "secrets" => Some(Self::Secrets),
             _ => None,
         }
     }
@@ -55,6 +57,7 @@ impl Kind {
             Self::Endpoints => "/v3/discovery:endpoints",
             Self::Listeners => "/v3/discovery:listeners",
             Self::Routes => "/v3/discovery:routes",
+            Self::Secrets => "/v3/discovery:secrets",
         }
     }
 
@@ -64,6 +67,7 @@ impl Kind {
             Self::Endpoints => "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
             Self::Listeners => "type.googleapis.com/envoy.config.listener.v3.Listener",
             Self::Routes => "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
+            Self::Secrets => "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
         }
     }
 }
@@ -108,8 +112,8 @@ impl Target {
     fn hear(&mut self, kind: Kind, holds: Option<u64>) {
         match (self.answered, holds) {
             (Some(answered), Some(holds)) if answered == holds => self.accepted = Some(holds),
-            // A cluster that is set up anew asks for its list with empty hands.
-            (Some(_), None) if kind == Kind::Endpoints => {}
+            // A cluster that is set up anew asks for its list with empty hands, and so does whoever shares a secret.
+            (Some(_), None) if matches!(kind, Kind::Endpoints | Kind::Secrets) => {}
             (Some(answered), _) => self.rejected = Some(answered),
             (None, _) => {}
         }

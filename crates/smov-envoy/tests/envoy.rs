@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, unreachable_pub, reason = "helpers of tests are tests")]
 
+#[path = "support/authority.rs"]
+mod authority;
 #[path = "support/everything.rs"]
 mod everything;
 #[path = "support/mesh.rs"]
@@ -11,6 +13,8 @@ mod mesh;
 mod changes;
 #[path = "envoy/doors.rs"]
 mod doors;
+#[path = "envoy/mutual_tls.rs"]
+mod mutual_tls;
 #[path = "envoy/records.rs"]
 mod records;
 #[path = "envoy/validate.rs"]

@@ -42,6 +42,7 @@ fn own_lists() -> impl Iterator<Item = Command> {
             | SourceKind::RemoteSecret
             | SourceKind::Deployment
             | SourceKind::AuthoritySecret
+            | SourceKind::Link
             | SourceKind::Namespace
             | SourceKind::RootConfigMap => Vec::new(),
         };

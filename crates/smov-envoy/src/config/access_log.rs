@@ -18,6 +18,8 @@ pub enum Side {
     OutboundTcp,
     /// Connections of peers to an opaque port.
     InboundTcp,
+    /// Connections of peers to any port, for those that were not served.
+    Connection,
 }
 
 /// The log of one door, on Envoy's standard output.
@@ -46,6 +48,12 @@ fn format_of(side: Side) -> Value {
         "downstreamRemote": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%",
         "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
         "tried": "%UPSTREAM_HOSTS_ATTEMPTED%",
+        "upstreamTls": "%UPSTREAM_TLS_VERSION%",
+        "upstreamPeer": "%UPSTREAM_PEER_URI_SAN%",
+        "downstreamTls": "%DOWNSTREAM_TLS_VERSION%",
+        "downstreamPeer": "%DOWNSTREAM_PEER_URI_SAN%",
+        "downstreamFailure": "%DOWNSTREAM_TRANSPORT_FAILURE_REASON%",
+        "serverName": "%REQUESTED_SERVER_NAME%",
     });
     let http = json!({
         "method": "%REQ(:METHOD)%",

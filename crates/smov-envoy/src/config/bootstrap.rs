@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use smov_proxy::ProxyConfig;
 
-use super::{Resources, from_agent, socket_address, typed};
+use super::{Resources, from_agent, socket_address, tls, typed};
 
 /// The cluster that leads to the agent.
 pub(super) const AGENT: &str = "xds-agent";
@@ -44,6 +44,7 @@ pub fn bootstrap(settings: &ProxyConfig, sockets: &Sockets) -> Value {
 }
 
 /// The same proxy with everything in one file and no agent: for `envoy --mode validate`, and for benchmarks of Envoy alone.
+/// Without the workload's own certificate among the secrets it speaks plaintext.
 pub fn static_bootstrap(settings: &ProxyConfig, resources: &Resources, admin: SocketAddr) -> Value {
     let mut clusters = resources.clusters.clone();
     for cluster in &mut clusters {
@@ -65,9 +66,42 @@ pub fn static_bootstrap(settings: &ProxyConfig, resources: &Resources, admin: So
             manager.insert("route_config".to_owned(), routes.clone());
         }
     }
+    if !resources.secrets.contains_key(tls::OWN) {
+        listeners.iter_mut().chain(&mut clusters).for_each(without_own_certificate);
+    }
+    clusters.iter_mut().chain(&mut listeners).for_each(with_static_secrets);
+    let secrets: Vec<&Value> = resources.secrets.values().collect();
     let mut bootstrap = base(settings, admin);
-    bootstrap["static_resources"] = json!({"clusters": clusters, "listeners": listeners});
+    bootstrap["static_resources"] = json!({"clusters": clusters, "listeners": listeners, "secrets": secrets});
     bootstrap
+}
+
+/// Whoever has no certificate ends no TLS, and calls in plaintext.
+fn without_own_certificate(value: &mut Value) {
+    let Some(fields) = value.as_object_mut() else { return };
+    let has_socket = |one: &Value| one.to_string().contains(tls::ROOTS);
+    if let Some(chains) = fields.get_mut("filter_chains").and_then(Value::as_array_mut)
+        && !chains.iter().all(has_socket)
+    {
+        chains.retain(|chain| !has_socket(chain));
+    }
+    for name in ["transport_socket", "transport_socket_matches"] {
+        if fields.get(name).is_some_and(has_socket) {
+            fields.remove(name);
+        }
+    }
+}
+
+/// Secrets come from the same file.
+fn with_static_secrets(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.remove("sds_config");
+            fields.values_mut().for_each(with_static_secrets);
+        }
+        Value::Array(items) => items.iter_mut().for_each(with_static_secrets),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 fn base(settings: &ProxyConfig, admin: SocketAddr) -> Value {

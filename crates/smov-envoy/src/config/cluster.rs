@@ -9,7 +9,7 @@ use smov_model::snapshot::Snapshot;
 use smov_proxy::ProxyConfig;
 use smov_proxy::config::AppAddress;
 
-use super::{BLACK_HOLE, PASSTHROUGH, from_agent, object, seconds, socket_address, typed};
+use super::{BLACK_HOLE, PASSTHROUGH, from_agent, object, seconds, socket_address, tls, typed};
 
 /// Istio's name of the cluster behind a pod's own port.
 pub(super) fn inbound_name(port: u16) -> String {
@@ -31,7 +31,7 @@ pub(super) fn translate(settings: &ProxyConfig, snapshot: &Snapshot) -> (Vec<Val
     clusters.extend(settings.inbound.iter().map(|inbound| app(inbound.port, &inbound.app)));
     for cluster in snapshot.clusters.values() {
         let name = cluster.name.to_string();
-        clusters.push(translate_one(settings, &name, cluster));
+        clusters.push(translate_one(settings, &name, cluster, &snapshot.trust_domain));
         if cluster.discovery == Discovery::Listed {
             endpoints.insert(name.clone(), assignment(&name, cluster));
         }
@@ -39,9 +39,13 @@ pub(super) fn translate(settings: &ProxyConfig, snapshot: &Snapshot) -> (Vec<Val
     (clusters, endpoints)
 }
 
-fn translate_one(settings: &ProxyConfig, name: &str, cluster: &Cluster) -> Value {
+fn translate_one(settings: &ProxyConfig, name: &str, cluster: &Cluster, trust_domain: &str) -> Value {
     if by_name(cluster) {
-        return forward_by_name(name, &cluster.limits);
+        let mut value = forward_by_name(name, &cluster.limits);
+        if let Some(value) = value.as_object_mut() {
+            tls::secure(value, cluster, trust_domain);
+        }
+        return value;
     }
     let mut value = base(name, &cluster.limits);
     match &cluster.discovery {
@@ -89,6 +93,7 @@ fn translate_one(settings: &ProxyConfig, name: &str, cluster: &Cluster) -> Value
     if !common.is_empty() {
         value.insert("common_lb_config".into(), common.into());
     }
+    tls::secure(&mut value, cluster, trust_domain);
     if cluster.protocol == Protocol::Http {
         value.insert("typed_extension_protocol_options".into(), http_options(&cluster.limits));
     } else if cluster.limits.max_requests_per_connection == 1 {
@@ -237,9 +242,17 @@ fn assignment(name: &str, cluster: &Cluster) -> Value {
 fn lb_endpoint(endpoint: &Endpoint) -> Value {
     let workload = &endpoint.workload;
     let known = format!("{};{};{}", workload.name, workload.namespace, workload.canonical_service());
+    let mut metadata = json!({"istio": {"workload": known}});
+    if endpoint.mutual_tls {
+        metadata["envoy.transport_socket_match"] = tls::endpoint_mark();
+    }
+    if endpoint.via.is_some() {
+        // Rings and tables go by who it is, not by the relay on the way.
+        metadata["envoy.lb"] = json!({"hash_key": endpoint.address.to_string()});
+    }
     json!({
-        "endpoint": {"address": socket_address(endpoint.address)},
+        "endpoint": {"address": socket_address(endpoint.dial())},
         "load_balancing_weight": endpoint.weight.max(1),
-        "metadata": {"filter_metadata": {"istio": {"workload": known}}},
+        "metadata": {"filter_metadata": metadata},
     })
 }

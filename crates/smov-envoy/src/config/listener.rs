@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use serde_json::{Map, Value, json};
 use smov_model::cluster::Protocol;
 use smov_model::snapshot::{PathNormalization, Snapshot, TcpRoute};
+use smov_model::tls::MutualTlsMode;
 use smov_proxy::ProxyConfig;
 use smov_proxy::config::{InboundListen, TcpDoor};
 
 use super::access_log::{Side, access_log};
-use super::{BLACK_HOLE, OUTBOUND, cluster, filters, from_agent, route, socket_address, typed};
+use super::{BLACK_HOLE, OUTBOUND, cluster, filters, from_agent, route, socket_address, tls, typed};
 
 /// LDS.
 pub(super) fn translate(settings: &ProxyConfig, snapshot: &Snapshot) -> Vec<Value> {
@@ -34,7 +35,7 @@ pub(super) fn translate(settings: &ProxyConfig, snapshot: &Snapshot) -> Vec<Valu
     }
     listeners.extend(settings.inbound.iter().map(|inbound| {
         let name = format!("inbound_{}", inbound.port);
-        listener(&name, pod(inbound.port), own_port(snapshot, inbound))
+        inbound_listener(snapshot, listener(&name, pod(inbound.port), own_port(snapshot, inbound)), inbound)
     }));
     listeners.extend(settings.tcp_doors.iter().map(|door| {
         let route = snapshot.tcp.iter().find(|route| route.host == door.host && route.port == door.port);
@@ -51,6 +52,41 @@ fn listener(name: &str, address: SocketAddr, filter: Value) -> Value {
         // One worker: the kernel need not spread connections.
         "enable_reuse_port": false,
     })
+}
+
+/// A pod's own port with the filter chains of its mode, Istio's `getFilterChainMatchOptions`: what fits none of them is closed.
+fn inbound_listener(snapshot: &Snapshot, mut listener: Value, inbound: &InboundListen) -> Value {
+    let known = snapshot.inbound.iter().find(|known| known.port.number() == inbound.port);
+    // Ports to which no Service leads are Istio's pass-through: taken as they come.
+    let Some(known) = known.filter(|known| known.mutual_tls != MutualTlsMode::Disable) else { return listener };
+    let filters = listener["filter_chains"][0]["filters"].take();
+    let chain = |name: &str, matching: Value, secured: bool| {
+        let mut chain = json!({"name": name, "filter_chain_match": matching, "filters": filters});
+        if secured {
+            chain["transport_socket"] = tls::downstream(known.protocol, &snapshot.trust_domain);
+        }
+        chain
+    };
+    let chains = match (known.mutual_tls, known.protocol) {
+        (MutualTlsMode::Strict, _) => vec![chain("mutual_tls", json!({"transport_protocol": "tls"}), true)],
+        (MutualTlsMode::Permissive | MutualTlsMode::Disable, protocol) => {
+            let of_the_mesh = json!({"transport_protocol": "tls", "application_protocols": tls::OF_THE_MESH});
+            let mut chains =
+                vec![chain("mutual_tls", of_the_mesh, true), chain("plaintext", json!({"transport_protocol": "raw_buffer"}), false)];
+            if protocol == Protocol::Tcp {
+                // Somebody else's TLS goes to the app as it comes.
+                chains.push(chain("other_tls", json!({"transport_protocol": "tls"}), false));
+            }
+            chains
+        }
+    };
+    listener["filter_chains"] = chains.into();
+    let inspector = typed("envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector", json!({}));
+    listener["listener_filters"] = json!([{"name": "envoy.filters.listener.tls_inspector", "typed_config": inspector}]);
+    // Istio's `protocolDetectionTimeout`.
+    listener["listener_filters_timeout"] = json!("0s");
+    listener["access_log"] = access_log(Side::Connection);
+    listener
 }
 
 fn http(manager: Map<String, Value>) -> Value {
@@ -87,6 +123,8 @@ fn own_port(snapshot: &Snapshot, inbound: &InboundListen) -> Value {
     let mut manager = manager(snapshot, &format!("inbound_{port}"), Side::Inbound);
     manager.insert("server_name".into(), json!("istio-envoy"));
     manager.insert("http_filters".into(), filters::server_side());
+    manager.insert("forward_client_cert_details".into(), json!("APPEND_FORWARD"));
+    manager.insert("set_current_client_cert_details".into(), json!({"subject": true, "dns": true, "uri": true}));
     let host = json!({
         "name": format!("inbound|http|{port}"),
         "domains": ["*"],

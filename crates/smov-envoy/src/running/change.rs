@@ -23,6 +23,9 @@ impl Running {
     pub(super) async fn change(&self, before: &Resources, new: &Resources) -> Result<(), Rejected> {
         let clusters = (Kind::Clusters, String::new());
         let listeners = (Kind::Listeners, String::new());
+        for (name, secret) in &new.secrets {
+            self.board.set((Kind::Secrets, name.clone()), std::slice::from_ref(secret));
+        }
         let patience = if before.listeners.is_empty() { START_PATIENCE } else { STEP_PATIENCE };
         let mut first = vec![clusters.clone()];
         // What stays as it is needs no step.
@@ -59,10 +62,13 @@ impl Running {
         Ok(())
     }
 
-    /// Lists of clusters that are no more.
+    /// Lists of clusters and secrets of rules that are no more.
     fn forget_endpoints(&self, before: &Resources, now: &Resources) {
         for gone in before.endpoints.keys().filter(|name| !now.endpoints.contains_key(*name)) {
             self.board.remove(&(Kind::Endpoints, gone.clone()));
+        }
+        for gone in before.secrets.keys().filter(|name| !now.secrets.contains_key(*name)) {
+            self.board.remove(&(Kind::Secrets, gone.clone()));
         }
     }
 
@@ -70,7 +76,7 @@ impl Running {
     async fn step(&self, subjects: &[Subject], patience: Duration) -> Result<(), Rejected> {
         let mut ended = self.ended.subscribe();
         tokio::select! {
-            settled = self.board.settled(subjects) => settled.map_err(|(kind, name)| self.refused(kind, &name)),
+            settled = self.board.settled(subjects) => settled.map_err(|(kind, name)| self.rejection(kind, &name)),
             end = ended.wait_for(Option::is_some) => Err(Rejected { reason: ended_text(end.ok().and_then(|end| *end)) }),
             () = tokio::time::sleep(patience) => {
                 let open = self.board.open(subjects).into_iter().map(|(kind, name)| format!("{} {name}", kind.path()));
@@ -80,7 +86,7 @@ impl Running {
         }
     }
 
-    fn refused(&self, kind: Kind, name: &str) -> Rejected {
+    fn rejection(&self, kind: Kind, name: &str) -> Rejected {
         let refusals = self.refusals.lock().expect("no panic while refusals are held");
         let reason = refusals.iter().rev().find(|(path, _)| path == kind.path()).map(|(_, reason)| reason.clone());
         let what = if name.is_empty() { kind.path().to_owned() } else { format!("{} {name}", kind.path()) };
@@ -94,6 +100,9 @@ impl Running {
         }
         for (name, list) in &before.endpoints {
             self.board.set((Kind::Endpoints, name.clone()), std::slice::from_ref(list));
+        }
+        for (name, secret) in &before.secrets {
+            self.board.set((Kind::Secrets, name.clone()), std::slice::from_ref(secret));
         }
         self.board.set((Kind::Clusters, String::new()), &before.clusters);
         for (name, routes) in &before.routes {

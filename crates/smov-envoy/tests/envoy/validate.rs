@@ -11,10 +11,14 @@ use crate::mesh::{App, callee, envoy, get, start};
 
 /// `envoy --mode validate` over the whole configuration of a proxy.
 fn validate(binary: &std::path::Path, settings: &ProxyConfig, snapshot: &Snapshot) {
-    let bootstrap = static_bootstrap(settings, &translate(settings, snapshot), "127.0.0.1:0".parse().unwrap());
+    check(binary, &static_bootstrap(settings, &translate(settings, snapshot), "127.0.0.1:0".parse().unwrap()));
+}
+
+/// The same over a bootstrap.
+pub fn check(binary: &std::path::Path, bootstrap: &serde_json::Value) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("envoy.json");
-    std::fs::write(&file, serde_json::to_vec_pretty(&bootstrap).unwrap()).unwrap();
+    std::fs::write(&file, serde_json::to_vec_pretty(bootstrap).unwrap()).unwrap();
     let output = Command::new(binary).args(["--mode", "validate", "-l", "warning", "-c"]).arg(&file).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");

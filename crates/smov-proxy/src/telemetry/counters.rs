@@ -1,8 +1,9 @@
 //! Counters of what another data plane served: the same series, page and edges as our own, from what its log says.
 
+use std::sync::Arc;
+
 use smov_model::flag::Flags;
 use smov_model::record::{Direction, EdgeCount};
-use smov_model::tls::DEFAULT_TRUST_DOMAIN;
 use smov_model::workload::Workload;
 
 use super::metrics::{Key, Metrics, NOT_GRPC, Reporter};
@@ -60,6 +61,11 @@ pub struct ServedConnection<'a> {
 }
 
 impl Counters {
+    /// The trust domain that principals are of.
+    pub fn trust(&mut self, trust_domain: &Arc<str>) {
+        self.names.trust_domain.clone_from(trust_domain);
+    }
+
     fn key(
         &mut self,
         direction: Direction,
@@ -89,17 +95,17 @@ impl Counters {
 
     /// Istio's standard metrics in Prometheus' text format; `own` is the proxy's workload.
     pub fn scrape(&self, own: Option<&Workload>) -> String {
-        Scrape { metrics: &self.metrics, names: &self.names, own: &labels(own), view: None, tls: None }.render()
+        Scrape { metrics: &self.metrics, names: &self.names, own: &self.labels(own), view: None, tls: None }.render()
     }
 
     /// Cumulative edges of the picture.
     pub fn edges(&self, own: Option<&Workload>) -> Vec<EdgeCount> {
         let mut tally = report::Tally::default();
         tally.add(&self.metrics);
-        report::edges(&tally, &self.names, &labels(own))
+        report::edges(&tally, &self.names, &self.labels(own))
     }
-}
 
-fn labels(own: Option<&Workload>) -> PeerLabels {
-    own.map_or_else(PeerLabels::unknown, |own| PeerLabels::of(own, DEFAULT_TRUST_DOMAIN))
+    fn labels(&self, own: Option<&Workload>) -> PeerLabels {
+        own.map_or_else(PeerLabels::unknown, |own| PeerLabels::of(own, &self.names.trust_domain))
+    }
 }
