@@ -78,7 +78,8 @@ mod tests {
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&place), mode(&place.join("root.key"))), (0o700, 0o600));
         std::fs::write(place.join("root.key"), "nonsense").unwrap();
-        assert!(Root::open_in(&place).err().unwrap().to_string().contains("ca"));
+        let failure = Root::open_in(&place).err().unwrap();
+        assert!(format!("{failure:?}").contains("ca"), "{failure:?}");
     }
 
     #[test]
