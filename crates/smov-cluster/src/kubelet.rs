@@ -21,15 +21,17 @@ mod logs;
 mod mounts;
 pub mod network;
 mod node;
+mod own_ports;
 mod pod;
 mod probe;
+mod proc;
 mod process;
 mod status;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -73,6 +75,50 @@ pub trait ImageCatalog: Send + Sync {
     fn resolve_exec(&self, _request: &ContainerRequest<'_>, command: &[String]) -> Result<ProcessSpec, ImageError> {
         Err(ImageError::Refused(format!("commands are not allowed here: {}", command.join(" "))))
     }
+
+    /// Does the container run what its manifest says, instead of a program that knows its socket and its mounts? Then it listens on `$HOST:$PORT`.
+    fn is_own_program(&self, _container: &Value) -> bool {
+        false
+    }
+
+    /// Words for the person whose program does not do as it must.
+    fn advice(&self, advice: &Advice<'_>) -> String {
+        advice.to_string()
+    }
+}
+
+/// What keeps a program that is not ours from being reached.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Advice<'a> {
+    /// It listens, but not where its sidecar (or its peers) look for it.
+    #[error("container {container} listens on {}, but what comes to its port {port} is passed to {own}: make it listen on $HOST:$PORT", addresses(.found))]
+    ListensElsewhere {
+        /// Its name.
+        container: &'a str,
+        /// The port in its manifest.
+        port: u16,
+        /// Where it should listen.
+        own: SocketAddr,
+        /// Where it does.
+        found: &'a [SocketAddr],
+    },
+    /// It ended because the address that it wanted is taken, mostly by its own sidecar or by another pod.
+    #[error(
+        "container {container} wanted an address that is taken: pods share this machine's ports, make it listen on {own} ($HOST:$PORT) for its port {port}"
+    )]
+    AddressTaken {
+        /// Its name.
+        container: &'a str,
+        /// The port in its manifest.
+        port: u16,
+        /// Where it should listen.
+        own: SocketAddr,
+    },
+}
+
+/// Addresses in a sentence.
+pub fn addresses(found: &[SocketAddr]) -> String {
+    found.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// A container about to start.
@@ -111,6 +157,8 @@ pub struct ProcessSpec {
     pub working_dir: Option<PathBuf>,
     /// Become Warning events of the pod.
     pub warnings: Vec<String>,
+    /// Become Normal events: what a person should know of this start.
+    pub notes: Vec<String>,
 }
 
 /// Why an image cannot run.

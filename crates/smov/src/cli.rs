@@ -199,7 +199,8 @@ Examples · 예:
   smov up --store sqlite       without redis · redis 없이
   smov up --data-plane envoy   real Envoy sidecars · 진짜 Envoy 사이드카로
   smov up --manifests my-k8s   own manifests · 직접 쓴 매니페스트
-  smov up --empty              no theatre yet: ./deploy-all.sh brings it · 극장은 ./deploy-all.sh로")]
+  smov up --empty              no theatre yet: ./deploy-all.sh brings it · 극장은 ./deploy-all.sh로
+  smov up --allow-commands     own programs as pods · 내 프로그램을 파드로")]
 pub(crate) struct Up {
     /// Port of the page and the ingress gateway · 페이지와 인그레스 게이트웨이의 포트
     #[arg(long, default_value_t = 8080, value_parser = clap::value_parser!(u16).range(1..))]
@@ -225,6 +226,9 @@ pub(crate) struct Up {
     /// What carries the requests: our own proxy, or the real Envoy (from SMOV_ENVOY or PATH) · 요청을 나르는 프록시
     #[arg(long, value_enum, default_value_t = DataPlane::Smov)]
     pub(crate) data_plane: DataPlane,
+    /// Run the commands of manifests, exec probes and `kubectl exec` as processes of this machine · 매니페스트의 command를 이 컴퓨터에서 실행
+    #[arg(long)]
+    pub(crate) allow_commands: bool,
     /// Folder with page files to serve instead of the built-in ones · 내장 페이지 대신 쓸 폴더
     #[arg(long, value_name = "DIR", hide = true)]
     pub(crate) ui_dir: Option<PathBuf>,

@@ -361,6 +361,15 @@ dictionary! {
     REQUEST_NO_SIDECAR: "`{}` 파드에는 사이드카가 없어 그 파드로서 보낼 수 없습니다", "pod `{}` has no sidecar to send through";
     REQUEST_NO_SIDECAR_HINT: "--from outside로 보내거나 사이드카가 있는 파드를 고르세요", "use --from outside, or a pod with a sidecar";
     REQUEST_NO_ANSWER: "응답이 없습니다 ({}): {}", "no answer from {}: {}";
+    COMMANDS_OFF: "이미지 `{}`는 smov가 아는 프로그램이 아니고, 매니페스트의 command를 이 컴퓨터에서 실행하는 것은 허용되어 있지 않습니다 (클러스터에 쓸 수 있는 사람은 누구나 이 컴퓨터에서 무엇이든 실행하게 되므로). 허용하려면 `smov up --allow-commands`로 시작하세요", "image `{}` is no program that smov knows, and running the command of a manifest on this machine is not allowed (whoever may write to the cluster could run anything here): start with `smov up --allow-commands` to allow it";
+    COMMAND_IGNORED: "이미지 `{}`의 command와 args {}는 무시합니다. smov가 이 컴퓨터의 프로그램으로 직접 실행합니다", "image `{}`: command and args {} are ignored, smov runs it as a program of this machine";
+    EXEC_OFF: "`{}`를 실행할 수 없습니다: exec는 이 컴퓨터에서 명령을 실행하는 것이라 허용되어야 합니다. `smov up --allow-commands`로 시작하세요", "`{}` is not run: exec runs a command on this machine, which must be allowed: start with `smov up --allow-commands`";
+    IMAGE_UNKNOWN: "smov는 컨테이너가 아니라 프로그램을 실행합니다. 아는 이미지는 user-service, movie-service, booking-service, api-gateway, echo, redis, pilot, proxyv2입니다 (`{}`는 아님). 내 프로그램이라면 컨테이너에 command를 쓰고 `smov up --allow-commands`로 시작하세요 (docs/guide/own-programs.md)", "smov runs programs, not containers, and knows user-service, movie-service, booking-service, api-gateway, echo, redis, pilot and proxyv2 (`{}` is none of them); for a program of your own give the container a `command` and start with `smov up --allow-commands` (docs/guide/own-programs.md)";
+    OWN_PROGRAM_MESHED: "내 프로그램 `{}`를 이 컴퓨터의 프로세스로 실행합니다. 사이드카가 파드 주소에서 받은 요청을 127.0.0.1:$PORT로 넘깁니다 ({}). 나가는 HTTP는 http_proxy를 따르거나 Host 헤더를 붙여 $SMOV_OUTBOUND({})로 보내야 메시를 지납니다", "runs `{}` as a process of this machine; its sidecar passes what comes to the pod on to 127.0.0.1:$PORT ({}); outbound HTTP is in the mesh when it follows http_proxy, or goes to $SMOV_OUTBOUND ({}) with a Host header";
+    OWN_PROGRAM_ALONE: "내 프로그램 `{}`를 이 컴퓨터의 프로세스로 실행합니다. 사이드카가 없으니 $HOST:$PORT({})에서 직접 수신해야 합니다", "runs `{}` as a process of this machine; without a sidecar it must listen on $HOST:$PORT itself ({})";
+    OWN_NO_PORT: "containerPort 없음", "it has no containerPort";
+    LISTENS_ELSEWHERE: "컨테이너 {}이(가) {}에서 수신하지만, 포트 {}로 온 요청은 {}로 전달됩니다. $HOST:$PORT에서 수신하도록 바꾸세요", "container {} listens on {}, but what comes to its port {} is passed to {}: make it listen on $HOST:$PORT";
+    ADDRESS_TAKEN: "컨테이너 {}이(가) 쓰려던 주소는 이미 쓰이고 있습니다. 파드들이 이 컴퓨터의 포트를 함께 쓰고, 포트 {}는 사이드카나 다른 파드의 것일 수 있습니다. {}($HOST:$PORT)에서 수신하도록 바꾸세요", "container {} wanted an address that is taken: pods share the ports of this machine, and port {} may be its sidecar's or another pod's: make it listen on {} ($HOST:$PORT)";
     STATUS_UP: "실행 중 · pid {} · {}", "running · pid {} · {}";
     DOCTOR_OK: "문제 없음", "fine";
     DOCTOR_COMPILER: "C 컴파일러", "C compiler";

@@ -2,7 +2,10 @@
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use std::sync::Arc;
+
 use tokio::process::ChildStdin;
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +24,8 @@ pub(super) struct Ended {
     pub(super) started: Timestamp,
     pub(super) finished: Timestamp,
     pub(super) id: String,
+    /// What it said of its end.
+    pub(super) message: Option<String>,
 }
 
 impl Ended {
@@ -34,6 +39,9 @@ impl Ended {
         });
         if let Some(signal) = self.exit.signal {
             value["signal"] = json!(signal);
+        }
+        if let Some(message) = &self.message {
+            value["message"] = json!(message);
         }
         value
     }
@@ -64,8 +72,10 @@ pub(super) struct Process {
     pub(super) kill_at: Option<Instant>,
     /// Ends the probes of this run.
     pub(super) probes: CancellationToken,
-    /// Closes when we end, however we end.
-    pub(super) _stdin: Option<ChildStdin>,
+    /// Cancelled when the process has ended.
+    pub(super) ended: CancellationToken,
+    /// Closes when we end, however we end; `kubectl attach -i` writes to it.
+    pub(super) stdin: Option<Arc<Mutex<ChildStdin>>>,
 }
 
 /// A container of the pod.
@@ -73,6 +83,8 @@ pub(super) struct Container {
     pub(super) spec: Value,
     pub(super) name: String,
     pub(super) init: bool,
+    /// Runs what its manifest says, not a program of ours.
+    pub(super) own_program: bool,
     pub(super) state: State,
     pub(super) last: Option<Value>,
     pub(super) restarts: u32,
@@ -88,7 +100,7 @@ pub(super) struct Container {
 
 impl Container {
     /// A container as the stored status left it. What ran then has ended with `smov up`, unknown how.
-    pub(super) fn restore(spec: &Value, init: bool, statuses: &[Value]) -> Self {
+    pub(super) fn restore(spec: &Value, init: bool, own_program: bool, statuses: &[Value]) -> Self {
         let name = text(spec, "/name").to_owned();
         let stored = statuses.iter().find(|status| status["name"] == name.as_str());
         let restarts = stored.and_then(|status| number(status, "/restartCount")).and_then(|count| u32::try_from(count).ok()).unwrap_or(0);
@@ -106,6 +118,7 @@ impl Container {
             spec: spec.clone(),
             name,
             init,
+            own_program,
             state: State::Waiting {
                 reason: if init { "PodInitializing" } else { "ContainerCreating" },
                 message: String::new(),
@@ -173,19 +186,26 @@ impl Container {
             self.last = Some(ended.to_value());
         }
         let spec = &self.spec;
-        self.started = spec["startupProbe"].is_null();
+        let hooked = spec.pointer("/lifecycle/postStart").is_some_and(Value::is_object);
+        self.started = !hooked && spec["startupProbe"].is_null();
         self.ready = self.started && spec["readinessProbe"].is_null();
         self.ran = true;
         self.id = id;
         self.state = State::Running(process);
     }
 
+    /// Its `postStart` hook has run well: from now on its probes count.
+    pub(super) fn hook_done(&mut self) {
+        self.started = self.spec["startupProbe"].is_null();
+        self.ready = self.started && self.spec["readinessProbe"].is_null();
+    }
+
     /// The process ended; `until` is when it starts again.
-    pub(super) fn end(&mut self, exit: Exit, until: Option<Instant>) {
+    pub(super) fn end(&mut self, exit: Exit, message: Option<String>, until: Option<Instant>) {
         let State::Running(process) = &self.state else { return };
         process.probes.cancel();
         let reason = if exit.code == 0 { "Completed" } else { "Error" };
-        let ended = Ended { exit, reason, started: process.since, finished: Timestamp::now(), id: self.id.clone() };
+        let ended = Ended { exit, reason, started: process.since, finished: Timestamp::now(), id: self.id.clone(), message };
         self.ready = self.init && exit.code == 0;
         self.started = false;
         self.state = State::Ended { ended, until };

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
+use super::proc::{all, read_stat};
 use super::process::kill;
 
 /// How long to wait for killed processes to disappear.
@@ -77,9 +78,8 @@ impl Ledger {
     /// Members of a group whose leader is gone, known as ours by `SMOV_ROOT` in their environment.
     fn group_of(&self, leader: u32) -> Vec<u32> {
         let mark = format!("SMOV_ROOT={}", self.pods.display());
-        let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-        let processes = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-        processes.filter(|process| read_stat(*process).is_some_and(|stat| stat.group == leader) && has_variable(*process, &mark)).collect()
+        let members = all().into_iter().filter(|(process, stat)| stat.group == leader && has_variable(*process, &mark));
+        members.map(|(process, _)| process).collect()
     }
 
     fn note(&self, process: u32) -> PathBuf {
@@ -90,22 +90,6 @@ impl Ledger {
 fn has_variable(process: u32, mark: &str) -> bool {
     let environment = fs::read(Path::new("/proc").join(process.to_string()).join("environ")).unwrap_or_default();
     environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(mark.as_bytes()))
-}
-
-struct Stat {
-    state: char,
-    group: u32,
-    started: u64,
-}
-
-/// Fields of `/proc/<pid>/stat`; the second may contain anything, so counting starts behind its closing bracket.
-fn read_stat(process: u32) -> Option<Stat> {
-    parse_stat(&fs::read_to_string(format!("/proc/{process}/stat")).ok()?)
-}
-
-fn parse_stat(text: &str) -> Option<Stat> {
-    let fields: Vec<&str> = text.get(text.rfind(')')? + 1..)?.split_whitespace().collect();
-    Some(Stat { state: fields.first()?.chars().next()?, group: fields.get(2)?.parse().ok()?, started: fields.get(19)?.parse().ok()? })
 }
 
 fn is_alive(process: u32) -> bool {
@@ -121,12 +105,6 @@ mod tests {
     use super::*;
     use std::os::unix::process::CommandExt;
     use std::process::{Command, Stdio};
-
-    #[test]
-    fn a_name_with_brackets_and_spaces_does_not_shift_the_fields() {
-        let stat = parse_stat("12 (a) b (c) S 1 77 12 0 -1 4 1 0 0 0 0 0 0 0 20 0 1 0 4242 0").unwrap();
-        assert_eq!((stat.state, stat.group, stat.started), ('S', 77, 4242));
-    }
 
     #[test]
     fn what_an_earlier_run_left_is_killed_and_a_stranger_with_the_same_id_is_not() {

@@ -22,6 +22,16 @@ pub const HEARTBEAT: Duration = Duration::from_secs(30);
 pub const LOG_CAP: u64 = 10 * 1024 * 1024;
 /// The longest line that is kept whole; longer ones are split.
 pub const LOG_LINE: usize = 16 * 1024;
+/// How long the end of somebody's own program waits for the last of its output.
+pub const LAST_OUTPUT: Duration = Duration::from_millis(500);
+/// The longest message of a container's end, in bytes, as in Kubernetes.
+pub const TERMINATION_MESSAGE: usize = 4096;
+/// How much of a log explains an end where the container left no message, in bytes, as in Kubernetes.
+pub const TERMINATION_LOG_TAIL: usize = 2048;
+/// When one first looks where a program listens; then after twice as long, and so on …
+pub const FIRST_LOOK: Duration = Duration::from_millis(250);
+/// … until this long after its start.
+pub const LAST_LOOK: Duration = Duration::from_secs(60);
 /// Wait before volumes that could not be prepared are tried again without a change of what they need.
 pub const MOUNT_RETRY: Duration = Duration::from_secs(2);
 /// Pods that a node takes.

@@ -87,6 +87,23 @@ pub(super) fn forget_older(path: &Path, start: u32) {
     let _already_gone = fs::remove_file(old);
 }
 
+/// The last of a log without its stamps: at most so many bytes, whole lines.
+pub(super) fn tail(path: &Path, bytes: usize) -> String {
+    let text = fs::read(path).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let mut lines: Vec<&str> = Vec::new();
+    let mut length = 0;
+    for line in text.lines().rev().map(|line| line.split_once(' ').map_or("", |(_, line)| line)) {
+        length += line.len() + 1;
+        if length > bytes {
+            break;
+        }
+        lines.push(line);
+    }
+    lines.reverse();
+    lines.iter().flat_map(|line| [*line, "\n"]).collect()
+}
+
 /// Copies a container's output to its log until the last writer has closed.
 pub(super) async fn pump(mut output: pipe::Receiver, folder: LogFolder, path: PathBuf, cap: u64) {
     let mut log = match Log::open(path.clone(), cap) {
@@ -223,6 +240,8 @@ mod tests {
         let new = fs::read_to_string(&path).unwrap();
         let lines: Vec<&str> = old.lines().chain(new.lines()).filter_map(|line| line.split_once(' ')).map(|(_, line)| line).collect();
         assert_eq!(lines, ["first", "second", "third without end"]);
+        assert_eq!(tail(&path, 100), "third without end\n");
+        assert_eq!(tail(&path, 5), "");
         assert!(old.split(' ').next().unwrap().parse::<Timestamp>().is_ok());
     }
 }

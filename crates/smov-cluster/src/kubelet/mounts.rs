@@ -109,7 +109,8 @@ impl Folders {
         if root.exists() { fs::remove_dir_all(&root) } else { Ok(()) }
     }
 
-    fn root(&self, pod: &Value, container: &Value) -> PathBuf {
+    /// What stands for `/` in a container: `$SMOV_ROOT`.
+    pub(super) fn root(&self, pod: &Value, container: &Value) -> PathBuf {
         self.pod(text(pod, "/metadata/uid")).join("root").join(text(container, "/name"))
     }
 
@@ -267,7 +268,7 @@ fn read_all(folder: &Path) -> io::Result<BTreeMap<String, Vec<u8>>> {
 }
 
 /// `path` inside `folder`, whatever it starts with; `..` never leads out.
-fn below(folder: &Path, path: &str) -> PathBuf {
+pub(super) fn below(folder: &Path, path: &str) -> PathBuf {
     let parts = Path::new(path).components().filter(|part| matches!(part, Component::Normal(_)));
     parts.fold(folder.to_owned(), |place, part| place.join(part))
 }

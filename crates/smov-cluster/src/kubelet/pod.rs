@@ -3,9 +3,13 @@
 //! Everything that happens comes as [`News`] (an exit, a probe's finding, drained) or as a change of the object; after each, [`PodWorker::advance`] does what
 //! can be done now and [`PodWorker::publish`] writes what is true now. Nothing polls.
 
+mod hooks;
+mod launch;
+mod own_program;
 mod probes;
 mod start;
 mod stop;
+mod surroundings;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -23,7 +27,7 @@ use self::stop::Stopping;
 use super::Shared;
 use super::container::{Container, State};
 use super::probe::{Finding, ProbeKind};
-use super::process::{Exit, kill, terminate};
+use super::process::{Exit, kill};
 use super::status::{Facts, compute, is_initialized};
 use crate::controllers::driver::sleep_until;
 use crate::controllers::fields::{is_deleting, is_finished, items, name, namespace, now_text, number, text, uid};
@@ -53,6 +57,12 @@ pub(super) enum News {
         generation: u64,
         kind: ProbeKind,
         finding: Finding,
+    },
+    /// Its `postStart` hook has ended.
+    Hooked {
+        container: usize,
+        generation: u64,
+        result: Result<(), String>,
     },
     /// No proxy sends to the pod any more, and its preStop hooks have run.
     Drained,
@@ -90,7 +100,8 @@ impl PodWorker {
         let finished = is_finished(&object);
         let address = if finished { None } else { shared.allocator.take(uid(&object), wish) };
         let list = |specs: &str, statuses: &str, init: bool| -> Vec<Container> {
-            items(&object, specs).iter().map(|spec| Container::restore(spec, init, items(&object, statuses))).collect()
+            let own = |spec: &Value| shared.config.images.is_own_program(spec);
+            items(&object, specs).iter().map(|spec| Container::restore(spec, init, own(spec), items(&object, statuses))).collect()
         };
         let mut containers = list("/spec/initContainers", "/status/initContainerStatuses", true);
         containers.extend(list("/spec/containers", "/status/containerStatuses", false));
@@ -206,8 +217,11 @@ impl PodWorker {
             News::Probed { container, generation, kind, finding } if self.containers[container].generation == generation => {
                 self.probed(container, kind, finding)
             }
+            News::Hooked { container, generation, result } if self.containers[container].generation == generation => {
+                self.hooked(container, result)
+            }
             // Of an earlier run of the container.
-            News::Exited { .. } | News::Probed { .. } => {}
+            News::Exited { .. } | News::Probed { .. } | News::Hooked { .. } => {}
             News::Drained => self.drained(),
         }
     }
@@ -216,6 +230,10 @@ impl PodWorker {
         let policy = text(&self.object, "/spec/restartPolicy").to_owned();
         let stopping = self.stopping.is_some();
         let now = Instant::now();
+        let message = self.containers[index].own_program.then(|| self.termination_message(index, exit)).flatten();
+        if self.containers[index].own_program && !stopping {
+            self.explain_failure(index, exit);
+        }
         let container = &mut self.containers[index];
         let Some(ran) = container.process().map(|process| process.begun.elapsed()) else { return };
         let restarts = match policy.as_str() {
@@ -227,11 +245,11 @@ impl PodWorker {
             _ => true,
         };
         if !restarts {
-            container.end(exit, None);
+            container.end(exit, message, None);
             return;
         }
         let wait = container.backoff.ended(ran, &self.shared.config.limits);
-        container.end(exit, Some(now + wait.delay));
+        container.end(exit, message, Some(now + wait.delay));
         if wait.looping {
             let (pod, container_name) = (full_name(&self.object), container.name.clone());
             container.loop_back(format!("back-off {:?} restarting failed container={container_name} pod={pod}", wait.delay));
@@ -264,14 +282,20 @@ impl PodWorker {
                 let seconds = number(&container.spec, &format!("/{}Probe/terminationGracePeriodSeconds", kind.word().to_lowercase()));
                 let grace =
                     seconds.and_then(|seconds| u64::try_from(seconds).ok()).map_or_else(|| grace_of(&self.object), Duration::from_secs);
-                container.ready = false;
-                if let Some(process) = container.process_mut() {
-                    terminate(process.process);
-                    process.kill_at = Some(Instant::now() + grace);
-                    process.probes.cancel();
-                }
+                self.restart_after(index, grace);
                 self.event("Normal", "Killing", &message);
             }
+        }
+    }
+
+    /// Asks the container's process to end; its end starts the next run.
+    fn restart_after(&mut self, index: usize, grace: Duration) {
+        self.terminate_after_hook(index, grace);
+        let container = &mut self.containers[index];
+        container.ready = false;
+        if let Some(process) = container.process_mut() {
+            process.kill_at = Some(Instant::now() + grace);
+            process.probes.cancel();
         }
     }
 

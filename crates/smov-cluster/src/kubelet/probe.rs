@@ -67,10 +67,12 @@ pub(super) struct Probe {
     timeout: Duration,
     successes: i64,
     failures: i64,
+    /// Until the first yes it is asked less and less often, instead of every few milliseconds.
+    gentle: bool,
 }
 
 impl Probe {
-    pub(super) fn new(kind: ProbeKind, spec: &Value, action: Action) -> Self {
+    pub(super) fn new(kind: ProbeKind, spec: &Value, action: Action, gentle: bool) -> Self {
         let seconds = |field: &str, default: i64| {
             Duration::from_secs(number(spec, field).and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(default.unsigned_abs()))
         };
@@ -82,6 +84,7 @@ impl Probe {
             timeout: seconds("/timeoutSeconds", 1).max(Duration::from_secs(1)),
             successes: number(spec, "/successThreshold").unwrap_or(1).max(1),
             failures: number(spec, "/failureThreshold").unwrap_or(3).max(1),
+            gentle,
         }
     }
 
@@ -114,6 +117,7 @@ pub(super) async fn run(probe: Probe, (container, generation): (usize, u64), new
         let begun = Instant::now();
         let (mut good, mut bad, mut state) = (0, 0, None);
         let mut reported = begun;
+        let mut first_pause = FIRST_PROBES;
         loop {
             let asked = Instant::now();
             match ask(&probe.action, probe.timeout).await {
@@ -141,7 +145,10 @@ pub(super) async fn run(probe: Probe, (container, generation): (usize, u64), new
                     }
                 }
             }
-            let pause = if eager && state.is_none() { FIRST_PROBES } else { probe.period };
+            let pause = if eager && state.is_none() { first_pause.min(probe.period) } else { probe.period };
+            if probe.gentle {
+                first_pause *= 2;
+            }
             tokio::time::sleep_until(asked + pause).await;
         }
     };
@@ -157,7 +164,7 @@ pub(super) async fn ask(action: &Action, limit: Duration) -> Result<(), String> 
         match action {
             Action::Http { target, path, host, headers } => get(target, path, host, headers).await,
             Action::Connect(target) => match target {
-                Target::Tcp(address) => TcpStream::connect(address).await.map(drop).map_err(|error| format!("dial tcp {address}: {error}")),
+                Target::Tcp(address) => TcpStream::connect(address).await.map(drop).map_err(|error| dialled(*address, &error)),
                 Target::Unix(path) => UnixStream::connect(path).await.map(drop).map_err(|error| format!("dial unix: {error}")),
             },
             Action::Execute(launch) => execute(launch).await,
@@ -167,11 +174,19 @@ pub(super) async fn ask(action: &Action, limit: Duration) -> Result<(), String> 
     timeout(limit, answer).await.unwrap_or_else(|_| Err("context deadline exceeded".to_owned()))
 }
 
+/// A connection that was not made, in Go's words, which people know from Kubernetes.
+fn dialled(address: SocketAddr, error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::ConnectionRefused => format!("dial tcp {address}: connect: connection refused"),
+        _ => format!("dial tcp {address}: {error}"),
+    }
+}
+
 async fn get(target: &Target, path: &str, host: &str, headers: &[(String, String)]) -> Result<(), String> {
     let failed = |error: &dyn std::fmt::Display| format!("Get \"http://{host}{path}\": {error}");
     match target {
         Target::Tcp(address) => {
-            let stream = TcpStream::connect(address).await.map_err(|error| failed(&error))?;
+            let stream = TcpStream::connect(address).await.map_err(|error| failed(&dialled(*address, &error)))?;
             exchange(TokioIo::new(stream), path, host, headers).await
         }
         Target::Unix(socket) => {

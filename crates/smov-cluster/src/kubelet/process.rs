@@ -19,6 +19,16 @@ pub(super) struct Launch {
     pub(super) arguments: Vec<OsString>,
     pub(super) environment: Vec<(String, String)>,
     pub(super) directory: PathBuf,
+    pub(super) input: Input,
+}
+
+/// What a process reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Input {
+    /// A pipe that we hold: it closes when we end, however we end.
+    Kept,
+    /// Nothing, as containers without `stdin: true`.
+    Nothing,
 }
 
 /// A started process: leader of a group of its own.
@@ -66,7 +76,10 @@ pub(super) async fn start(launch: &Launch) -> io::Result<Running> {
         .envs(launch.environment.iter().map(|(key, value)| (key, value)))
         .current_dir(&launch.directory)
         .process_group(0)
-        .stdin(Stdio::piped())
+        .stdin(match launch.input {
+            Input::Kept => Stdio::piped(),
+            Input::Nothing => Stdio::null(),
+        })
         .stderr(writer.try_clone()?)
         .stdout(writer)
         .kill_on_drop(true);
@@ -129,6 +142,7 @@ mod tests {
             arguments: ["/bin/sh", "-c", script].map(OsString::from).to_vec(),
             environment: vec![("ONLY".to_owned(), "this".to_owned())],
             directory: std::env::temp_dir(),
+            input: Input::Kept,
         }
     }
 

@@ -1,5 +1,7 @@
 //! Events of the cluster itself: counted while they repeat, forgotten when there are many.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use serde_json::{Value, json};
 
 use super::{DeleteOptions, Registry, Selector, WriteOptions, defaults::now};
@@ -55,8 +57,8 @@ impl Registry {
                 return;
             }
         }
-        let suffix = uuid::Uuid::new_v4().simple().to_string();
-        let event_name = format!("{name}.{}", &suffix[..16]);
+        // As Kubernetes names them, so that events of one second list in the order in which they happened.
+        let event_name = format!("{name}.{:016x}", next_moment());
         event["metadata"]["name"] = json!(event_name);
         match self.create(event, &options) {
             Ok(_) => {
@@ -98,6 +100,14 @@ impl Registry {
             }
         }
     }
+}
+
+/// Nanoseconds since 1970, each once.
+fn next_moment() -> i64 {
+    static LAST: AtomicI64 = AtomicI64::new(0);
+    let now = i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
+    let before = LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(now.max(last + 1)));
+    before.map_or(now, |last| now.max(last + 1))
 }
 
 /// Events with the same text about the same object are one series.

@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use smov_cluster::kubelet::{ContainerRequest, ImageCatalog, ImageError, ProcessSpec};
+use serde_json::Value;
+use smov_cluster::kubelet::{Advice, ContainerRequest, ImageCatalog, ImageError, ProcessSpec, addresses};
 
 use crate::cli::DataPlane;
+use crate::text::{self, Language};
 
 /// The annotation of a pod that chooses what carries its requests: `envoy` or `smov`.
 const DATA_PLANE: &str = "smov.dev/data-plane";
@@ -25,7 +27,12 @@ pub(crate) struct Images {
     pub(crate) data_plane: DataPlane,
     /// The real Envoy, where there is one.
     pub(crate) envoy: Option<PathBuf>,
+    /// Commands of manifests may run on this machine.
+    pub(crate) allow_commands: bool,
 }
+
+/// Images that name a program of ours, or one that smov starts itself; their commands never run.
+const KNOWN: [&str; 10] = ["user-service", "movie-service", "booking-service", "api-gateway", "echo", "pilot", "proxyv2", "redis", "valkey", "socat"];
 
 /// The role behind an image's last name part: `theater-msa/user-service:v1` is `user-service`.
 fn repository(image: &str) -> &str {
@@ -39,9 +46,7 @@ impl ImageCatalog for Images {
         let ours = |arguments: &[&str]| ProcessSpec {
             program: self.smov.clone(),
             args: arguments.iter().map(ToString::to_string).collect(),
-            env: Vec::new(),
-            working_dir: None,
-            warnings: Vec::new(),
+            ..ProcessSpec::default()
         };
         let app = |name: &str| ProcessSpec { env: self.app_env.clone(), warnings: ignored_command(request), ..ours(&["app", name]) };
         match repository(request.image) {
@@ -66,12 +71,36 @@ impl ImageCatalog for Images {
                 process.warnings.push(format!("image \"{}\" is this machine's own relay: only tcp-listen and tcp-connect", request.image));
                 Ok(process)
             }
-            other => Err(ImageError::NotFound(format!(
-                "image \"{}\" is not one of this machine's: smov runs programs, not containers, and knows user-service, movie-service, booking-service, api-gateway, echo, redis, pilot and proxyv2 (`{other}` is none of them)",
-                request.image
-            ))),
+            other => self.own_program(request, other),
         }
     }
+
+    fn resolve_exec(&self, _request: &ContainerRequest<'_>, command: &[String]) -> Result<ProcessSpec, ImageError> {
+        match command.split_first() {
+            Some((program, args)) if self.allow_commands => {
+                Ok(ProcessSpec { program: program.into(), args: args.to_vec(), ..ProcessSpec::default() })
+            }
+            _ => Err(ImageError::Refused(both(text::EXEC_OFF, &[&command.join(" ")]))),
+        }
+    }
+
+    fn is_own_program(&self, container: &Value) -> bool {
+        !KNOWN.contains(&repository(container["image"].as_str().unwrap_or_default()))
+    }
+
+    fn advice(&self, advice: &Advice<'_>) -> String {
+        match advice {
+            Advice::ListensElsewhere { container, port, own, found } => {
+                both(text::LISTENS_ELSEWHERE, &[container, &addresses(found), &port.to_string(), &own.to_string()])
+            }
+            Advice::AddressTaken { container, port, own } => both(text::ADDRESS_TAKEN, &[container, &port.to_string(), &own.to_string()]),
+        }
+    }
+}
+
+/// As what comes from Kubernetes: English, and the same in Korean behind it.
+fn both(message: text::Text, arguments: &[&str]) -> String {
+    format!("{} ({})", Language::English.line(message, arguments), Language::Korean.line(message, arguments))
 }
 
 impl Images {
@@ -104,6 +133,31 @@ impl Images {
         Ok(process)
     }
 
+    /// What a manifest's own command runs, where that is allowed, and what its author should know.
+    fn own_program(&self, request: &ContainerRequest<'_>, name: &str) -> Result<ProcessSpec, ImageError> {
+        let Some((program, args)) = request.command.split_first() else {
+            return Err(ImageError::NotFound(both(text::IMAGE_UNKNOWN, &[name])));
+        };
+        if !self.allow_commands {
+            return Err(ImageError::Refused(both(text::COMMANDS_OFF, &[request.image])));
+        }
+        let variable = |name: &str| request.env.get(name).map(String::as_str).unwrap_or_default();
+        let ports: Vec<String> = request.container["ports"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|port| port["containerPort"].as_u64())
+            .map(|port| format!("{port} → {}:{}", variable("HOST"), variable(&format!("PORT_{port}"))))
+            .collect();
+        let ports = if ports.is_empty() { Language::English.line(text::OWN_NO_PORT, &[]) } else { ports.join(", ") };
+        let note = match variable("SMOV_OUTBOUND") {
+            "" => both(text::OWN_PROGRAM_ALONE, &[program, &ports]),
+            door => both(text::OWN_PROGRAM_MESHED, &[program, &ports, door]),
+        };
+        let args = args.iter().chain(request.args).cloned().collect();
+        Ok(ProcessSpec { program: program.into(), args, notes: vec![note], ..ProcessSpec::default() })
+    }
+
     /// A real server on a unix socket in its own folder; the pod's port belongs to its sidecar.
     fn redis(&self, request: &ContainerRequest<'_>) -> Result<ProcessSpec, ImageError> {
         let Some(program) = self.redis.clone() else {
@@ -117,8 +171,7 @@ impl Images {
         let mut warnings = Vec::new();
         if !request.command.is_empty() {
             // A foreign command could do anything to this machine (the sample's runs `pkill`), so it never runs.
-            warnings
-                .push(format!("command {:?} of image \"{}\" is ignored: smov starts the server itself", request.command, request.image));
+            warnings.extend(ignored_command(request));
             args.clear();
         }
         args.extend(["--port", "0", "--unixsocketperm", "700", "--daemonize", "no", "--unixsocket"].map(str::to_owned));
@@ -126,9 +179,9 @@ impl Images {
         Ok(ProcessSpec {
             program,
             args,
-            env: Vec::new(),
             working_dir: Some(data.unwrap_or_else(|| request.runtime_dir.to_owned())),
             warnings,
+            ..ProcessSpec::default()
         })
     }
 }
@@ -138,7 +191,8 @@ fn ignored_command(request: &ContainerRequest<'_>) -> Vec<String> {
     if request.command.is_empty() && request.args.is_empty() {
         return Vec::new();
     }
-    vec![format!("command and args of image \"{}\" are ignored: it runs as a program of this machine", request.image)]
+    let words: Vec<&str> = request.command.iter().chain(request.args).map(String::as_str).collect();
+    vec![both(text::COMMAND_IGNORED, &[request.image, &format!("{words:?}")])]
 }
 
 #[cfg(test)]

@@ -38,6 +38,8 @@ pub(crate) struct Plan {
     pub(crate) seed: Option<u64>,
     /// What carries requests, where a pod does not say otherwise.
     pub(crate) data_plane: DataPlane,
+    /// Commands of manifests run.
+    pub(crate) allow_commands: bool,
     pub(crate) ui_dir: Option<PathBuf>,
     /// Clusters and mesh alone: somebody else deploys the theatre.
     pub(crate) empty: bool,
@@ -90,6 +92,7 @@ pub(crate) fn run(global: &Global, up: &Up, language: Language) -> Outcome {
         store,
         seed: up.seed,
         data_plane: up.data_plane,
+        allow_commands: up.allow_commands,
         ui_dir: up.ui_dir.clone(),
         empty,
         program,
@@ -287,6 +290,7 @@ fn kubelet(state: &State, plan: &Plan, running: &Running) -> Result<Kubelet, Fai
         app_env: founding::app_environment(state, plan),
         data_plane: plan.data_plane,
         envoy: smov_envoy::find_binary(),
+        allow_commands: plan.allow_commands,
     };
     let config = node::config(state, plan, running, images);
     let kubelet = Kubelet::new(config, running.cluster.registry().clone())

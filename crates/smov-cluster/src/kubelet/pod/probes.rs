@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde_json::Value;
 
 use super::PodWorker;
+use super::own_program::{in_mounts, loopback};
 use crate::controllers::fields::{items, text};
 use crate::kubelet::network::mapped_port;
 use crate::kubelet::probe::{self, Action, Probe, ProbeKind, Target, port_of};
@@ -25,7 +26,10 @@ impl PodWorker {
         for (kind, field) in kinds {
             let spec = &container.spec[*field];
             if spec.is_object() {
-                probes.push(Probe::new(*kind, spec, self.action(index, spec)));
+                let action = self.action(index, spec);
+                // Asking ours costs nothing; a command, or somebody's own program, is not asked a hundred times a second.
+                let gentle = container.own_program || matches!(action, Action::Execute(_));
+                probes.push(Probe::new(*kind, spec, action, gentle));
             }
         }
         for probe in probes {
@@ -39,8 +43,13 @@ impl PodWorker {
         let container = &self.containers[index];
         let target = |port: &Value, host: &str| -> Result<Target, String> {
             let port = port_of(&container.spec, port).ok_or_else(|| format!("invalid port {port}"))?;
-            if self.has_sidecar() && !container.is_sidecar() && host.is_empty() && container.ports().any(|own| own == port) {
-                return Ok(Target::Unix(self.app_socket(index)));
+            if self.has_sidecar() && !container.is_sidecar() && host.is_empty() {
+                if container.own_program {
+                    return Ok(Target::Tcp(self.own_port(index, port).unwrap_or_else(|| loopback(port))));
+                }
+                if container.ports().any(|own| own == port) {
+                    return Ok(Target::Unix(self.app_socket(index)));
+                }
             }
             let address = if host.is_empty() {
                 self.address.ok_or("the pod has no address")?
@@ -82,8 +91,11 @@ impl PodWorker {
 
     fn execute(&self, index: usize, command: &[String]) -> Result<Launch, String> {
         let prepared = self.prepare(index).map_err(|obstacle| obstacle.message)?;
+        let own_program = self.containers[index].own_program;
+        let words = command.iter().map(|word| if own_program { in_mounts(word.clone(), &prepared.mounts) } else { word.clone() });
+        let command: Vec<String> = words.collect();
         let spec = prepared
-            .with_request(self, index, |request| self.shared.config.images.resolve_exec(request, command))
+            .with_request(self, index, |request| self.shared.config.images.resolve_exec(request, &command))
             .map_err(|error| error.to_string())?;
         Ok(self.launch_of(prepared, spec))
     }

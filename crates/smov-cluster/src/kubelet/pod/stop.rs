@@ -13,7 +13,6 @@ use super::{News, PodWorker, grace_of};
 use crate::controllers::fields::{name, namespace, uid};
 use crate::kinds::POD;
 use crate::kubelet::container::Container;
-use crate::kubelet::probe::{Action, ask};
 use crate::kubelet::process::{kill, terminate};
 use crate::registry::DeleteOptions;
 
@@ -51,7 +50,7 @@ impl PodWorker {
                 continue;
             }
             self.event("Normal", "Killing", &format!("Stopping container {}", container.name));
-            if let Some(hook) = self.hook(index) {
+            if let Some(hook) = self.pre_stop(index) {
                 hooks.push(hook);
             }
         }
@@ -63,23 +62,10 @@ impl PodWorker {
         self.tasks.spawn(async move {
             let _at_most = timeout(cap, drained).await;
             for hook in hooks {
-                match hook {
-                    Hook::Sleep(duration) => tokio::time::sleep(duration).await,
-                    // A hook that fails does not keep the pod; the deadline ends one that hangs.
-                    Hook::Act(action) => drop(ask(&action, grace).await),
-                }
+                hook.run(grace).await;
             }
             let _pod_is_gone = send.send(News::Drained).await;
         });
-    }
-
-    /// The container's `lifecycle.preStop`.
-    fn hook(&self, index: usize) -> Option<Hook> {
-        let hook = self.containers[index].spec.pointer("/lifecycle/preStop").filter(|hook| !hook.is_null())?;
-        if let Some(seconds) = hook.pointer("/sleep/seconds").and_then(serde_json::Value::as_u64) {
-            return Some(Hook::Sleep(Duration::from_secs(seconds)));
-        }
-        Some(Hook::Act(self.action(index, hook)))
     }
 
     pub(super) fn drained(&mut self) {
@@ -150,7 +136,7 @@ impl PodWorker {
         while self.is_running() {
             match self.news.recv().await {
                 Some(News::Exited { container, generation, exit }) if self.containers[container].generation == generation => {
-                    self.containers[container].end(exit, None);
+                    self.containers[container].end(exit, None, None);
                 }
                 Some(_) => {}
                 None => break,
@@ -181,9 +167,4 @@ impl PodWorker {
             }
         }
     }
-}
-
-enum Hook {
-    Sleep(Duration),
-    Act(Action),
 }
