@@ -23,8 +23,11 @@ use crate::{
 mod apply;
 mod body;
 mod discovery;
+mod eviction;
 mod impersonate;
+mod kubelet;
 mod lists;
+mod live;
 mod logs;
 mod negotiate;
 mod objects;
@@ -38,7 +41,9 @@ mod scale;
 mod server;
 mod stream;
 mod table;
+mod websocket;
 
+pub use kubelet::{Dialled, ExecRequest, Measured, PodAccess, Resize, Session, Sink, Source, Usage};
 pub use logs::{LogOptions, LogSource, LogStream};
 pub use patch::strategic_merge;
 pub(crate) use server::Server;
@@ -53,7 +58,7 @@ const BODY_LIMIT: usize = 3 * 1024 * 1024;
 struct Inner {
     registry: Registry,
     authority: Arc<Authority>,
-    logs: Arc<OnceLock<Arc<dyn LogSource>>>,
+    pods: Arc<OnceLock<Arc<dyn PodAccess>>>,
     /// OpenAPI, once somebody has asked for it.
     documents: OnceLock<Documents>,
     /// Ends watches and followed logs.
@@ -67,12 +72,17 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    pub(crate) fn new(registry: Registry, authority: Arc<Authority>, logs: Arc<OnceLock<Arc<dyn LogSource>>>) -> Self {
-        Self { inner: Arc::new(Inner { registry, authority, logs, documents: OnceLock::new(), shutdown: CancellationToken::new() }) }
+    pub(crate) fn new(registry: Registry, authority: Arc<Authority>, pods: Arc<OnceLock<Arc<dyn PodAccess>>>) -> Self {
+        Self { inner: Arc::new(Inner { registry, authority, pods, documents: OnceLock::new(), shutdown: CancellationToken::new() }) }
     }
 
     fn registry(&self) -> &Registry {
         &self.inner.registry
+    }
+
+    /// The kubelet, for what only it has.
+    fn pods(&self) -> Result<&Arc<dyn PodAccess>, ApiError> {
+        self.inner.pods.get().ok_or_else(|| ApiError::unavailable("this cluster has no kubelet that could be asked"))
     }
 
     /// The whole API as a service.
@@ -87,6 +97,8 @@ struct Call {
     headers: HeaderMap,
     query: Query,
     user: User,
+    /// What turns the connection into another protocol's, where the client asks for that.
+    upgrade: Option<hyper::upgrade::OnUpgrade>,
 }
 
 async fn answer(State(api): State<Api>, request: Request) -> Response {
@@ -97,7 +109,7 @@ async fn answer(State(api): State<Api>, request: Request) -> Response {
 }
 
 async fn handle(api: &Api, request: Request) -> Result<Response, ApiError> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let user = authenticate(api, &parts.headers)?;
     let user = impersonate::user(api.registry(), user, &parts.headers)?;
@@ -107,7 +119,7 @@ async fn handle(api: &Api, request: Request) -> Result<Response, ApiError> {
         // Who shows no token is told nothing beyond health and version.
         return Err(if user.is_anonymous() { ApiError::unauthorized() } else { refusal });
     }
-    let call = Call { method: parts.method, headers: parts.headers, query, user };
+    let call = Call { method: parts.method, headers: parts.headers, query, user, upgrade: parts.extensions.remove() };
     let route = Route::parse(parts.uri.path()).ok_or_else(ApiError::no_such_path)?;
     if route.is_document() && call.method != Method::GET {
         return Err(ApiError::method_not_allowed());

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admission::Admission,
-    api::{Api, LogSource, Server},
+    api::{Api, PodAccess, Server},
     error::OpenError,
     identity::Authority,
     registry::Registry,
@@ -67,7 +67,7 @@ struct Inner {
     config: ClusterConfig,
     registry: Registry,
     authority: Arc<Authority>,
-    logs: Arc<OnceLock<Arc<dyn LogSource>>>,
+    pods: Arc<OnceLock<Arc<dyn PodAccess>>>,
     address: OnceLock<SocketAddr>,
 }
 
@@ -93,7 +93,7 @@ impl Cluster {
                 config,
                 registry,
                 authority: Arc::new(authority),
-                logs: Arc::new(OnceLock::new()),
+                pods: Arc::new(OnceLock::new()),
                 address: OnceLock::new(),
             }),
         })
@@ -119,10 +119,10 @@ impl Cluster {
         &self.inner.authority
     }
 
-    /// Gives `kubectl logs` its source; only the first call counts.
-    pub fn serve_logs(&self, source: Arc<dyn LogSource>) {
-        if self.inner.logs.set(source).is_err() {
-            tracing::warn!(cluster = self.name(), "log source given twice");
+    /// Gives `kubectl logs`, `exec` and the like the kubelet that they ask; only the first call counts.
+    pub fn serve_pods(&self, kubelet: Arc<dyn PodAccess>) {
+        if self.inner.pods.set(kubelet).is_err() {
+            tracing::warn!(cluster = self.name(), "kubelet given twice");
         }
     }
 
@@ -139,7 +139,7 @@ impl Cluster {
         let address = listener.local_addr().map_err(failed)?;
         // A second bind (tests) keeps the first address in kubeconfigs.
         self.inner.address.get_or_init(|| address);
-        let api = Api::new(self.inner.registry.clone(), Arc::clone(&self.inner.authority), Arc::clone(&self.inner.logs));
+        let api = Api::new(self.inner.registry.clone(), Arc::clone(&self.inner.authority), Arc::clone(&self.inner.pods));
         Ok(Bound { server: Server::new(listener, tls, api), address })
     }
 

@@ -8,6 +8,7 @@
 //! One task per controller, one writer per kind: no two controllers write the same field. Read [`driver`] first.
 
 mod deployment;
+mod disruption;
 pub(crate) mod driver;
 mod endpoints;
 pub(crate) mod fields;
@@ -31,6 +32,7 @@ pub async fn run(registry: Registry, shutdown: CancellationToken) {
     tasks.spawn(deployment::run(registry.clone(), shutdown.clone()));
     tasks.spawn(replica_set::run(registry.clone(), shutdown.clone()));
     tasks.spawn(endpoints::run(registry.clone(), shutdown.clone()));
+    tasks.spawn(disruption::run(registry.clone(), shutdown.clone()));
     tasks.spawn(garbage::run(registry.clone(), shutdown.clone()));
     tasks.spawn(root_certificate::run(registry.clone(), shutdown.clone()));
     tasks.spawn(crate::rbac::aggregate_roles(registry.clone(), shutdown.clone()));

@@ -8,16 +8,19 @@
 //! What runs is decided outside: an [`ImageCatalog`] turns an image into a program, [`Drain`] says when no traffic comes any more, [`Credentials`] gives tokens.
 //! Read [`pod`] first.
 
+mod access;
 mod backoff;
 mod container;
 mod credentials;
 mod doors;
 mod environment;
+mod exec;
 mod follow;
 mod leftovers;
 pub mod limits;
 mod log_source;
 mod logs;
+mod measure;
 mod mounts;
 pub mod network;
 mod node;
@@ -28,12 +31,12 @@ mod proc;
 mod process;
 mod status;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::BoxFuture;
 use serde_json::Value;
@@ -48,12 +51,13 @@ use self::limits::Limits;
 use self::logs::LogFolder;
 use self::mounts::Folders;
 use self::network::{Allocator, PodAddresses};
-use self::pod::PodWorker;
+use self::pod::{News, PodWorker};
 use crate::controllers::fields::{text, uid};
 use crate::error::ApiError;
 use crate::kinds::{CONFIG_MAP, POD, SECRET};
 use crate::registry::{Object, Registry, Selector, WriteOptions};
 
+pub use self::access::Access;
 pub use self::doors::{OUTBOUND_DOOR, TCP_DOORS};
 pub use self::log_source::PodLogs;
 
@@ -102,18 +106,26 @@ pub enum Advice<'a> {
         /// Where it does.
         found: &'a [SocketAddr],
     },
+    /// It listens, but has no port in its manifest, so nothing is passed to it.
+    #[error("container {container} listens on {}, but has no containerPort, so nothing is passed to it: give it one and make it listen on $HOST:$PORT", addresses(.found))]
+    NoPort {
+        /// Its name.
+        container: &'a str,
+        /// Where it listens.
+        found: &'a [SocketAddr],
+    },
     /// It ended because the address that it wanted is taken, mostly by its own sidecar or by another pod.
-    #[error(
-        "container {container} wanted an address that is taken: pods share this machine's ports, make it listen on {own} ($HOST:$PORT) for its port {port}"
-    )]
+    #[error("container {container} wanted an address that is taken: pods share this machine's ports, so give it a containerPort and make it listen on $HOST:$PORT{}", place(.own))]
     AddressTaken {
         /// Its name.
         container: &'a str,
-        /// The port in its manifest.
-        port: u16,
-        /// Where it should listen.
-        own: SocketAddr,
+        /// Where it should listen, where it has a port.
+        own: Option<SocketAddr>,
     },
+}
+
+fn place(own: &Option<SocketAddr>) -> String {
+    own.map_or_else(String::new, |own| format!(" ({own})"))
 }
 
 /// Addresses in a sentence.
@@ -219,6 +231,8 @@ pub struct KubeletConfig {
     pub addresses: PodAddresses,
     /// Put before every command: `smov shim --`. Empty starts programs directly.
     pub shim: Vec<OsString>,
+    /// The same for a command on a terminal of its own, `smov shim --tty --`. Empty refuses terminals.
+    pub tty_shim: Vec<OsString>,
     /// What images are.
     pub images: Arc<dyn ImageCatalog>,
     /// When traffic has ended.
@@ -258,6 +272,10 @@ struct Shared {
     ledger: Ledger,
     folders: Folders,
     logs: LogFolder,
+    /// How to reach the workers, by uid of their pod. Guards map operations only.
+    workers: Mutex<HashMap<String, mpsc::Sender<News>>>,
+    /// The first process of each running container, by uid and container. Guards map operations only.
+    running: Mutex<BTreeMap<(String, String), u32>>,
     /// Events go through one writer, so that a container's start does not wait for the disk.
     events: mpsc::UnboundedSender<PodEvent>,
 }
@@ -270,6 +288,14 @@ struct PodEvent {
 }
 
 impl Shared {
+    fn workers(&self) -> MutexGuard<'_, HashMap<String, mpsc::Sender<News>>> {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn running(&self) -> MutexGuard<'_, BTreeMap<(String, String), u32>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn event(&self, pod: &Object, severity: &'static str, reason: &'static str, message: String) {
         let _recorder_has_ended = self.events.send(PodEvent { pod: Arc::clone(pod), severity, reason, message });
     }
@@ -354,6 +380,8 @@ impl Kubelet {
             folders,
             logs,
             events: sender,
+            workers: Mutex::default(),
+            running: Mutex::default(),
             registry,
             config,
         });
@@ -365,6 +393,11 @@ impl Kubelet {
         // Addresses of the past are claimed first, so that a new pod does not take one away.
         let workers = pods.into_iter().filter(|pod| shared.is_ours(pod)).map(|pod| PodWorker::new(Arc::clone(&shared), pod)).collect();
         Ok(Self { shared, events, workers })
+    }
+
+    /// What the API server asks this kubelet for.
+    pub fn access(&self) -> Arc<Access> {
+        Arc::new(Access::new(Arc::clone(&self.shared), PodLogs::new(self.shared.logs.clone(), self.shared.registry.clone())))
     }
 
     /// The logs of this cluster's containers, for the API server.

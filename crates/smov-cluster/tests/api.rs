@@ -20,11 +20,7 @@ use kube::{
     },
 };
 use serde_json::{Value, json};
-use smov_cluster::{
-    api::{LogOptions, LogSource, LogStream},
-    error::ApiError,
-    registry::WriteOptions,
-};
+use smov_cluster::{error::ApiError, registry::WriteOptions};
 use support::Server;
 
 fn config_map(name: &str, value: &str) -> ConfigMap {
@@ -229,28 +225,6 @@ async fn scale_and_status_are_written_apart() {
     let written = deployments.patch_status("web", &PatchParams::default(), &patch).await.unwrap();
     assert_eq!(written.status.unwrap().ready_replicas, Some(2));
     assert_eq!(written.spec.replicas, Some(4));
-    drop(server.stop().await);
-}
-
-struct Lines;
-
-impl LogSource for Lines {
-    fn open(&self, _: &str, pod: &str, container: &str, options: LogOptions) -> Result<LogStream, ApiError> {
-        let text = format!("{pod}/{container} tail={:?}\n", options.tail_lines);
-        Ok(Box::pin(stream::iter([Ok(text.into())])))
-    }
-}
-
-#[tokio::test]
-async fn logs_come_from_the_given_source() {
-    let server = Server::start().await;
-    server.cluster.serve_logs(Arc::new(Lines));
-    server.cluster.registry().create(pod("a"), &WriteOptions::default()).unwrap();
-    let pods: Api<Pod> = Api::default_namespaced(server.client().await);
-    let which = pods.logs("a", &LogParams::default()).await.unwrap_err();
-    assert_eq!(status(which).0, 400);
-    let parameters = LogParams { container: Some("app".to_owned()), tail_lines: Some(3), ..Default::default() };
-    assert_eq!(pods.logs("a", &parameters).await.unwrap(), "a/app tail=Some(3)\n");
     drop(server.stop().await);
 }
 

@@ -145,6 +145,9 @@ pub(crate) enum Command {
         /// The parent that must still be there.
         #[arg(long)]
         parent: u32,
+        /// Makes its input the terminal of a session of its own.
+        #[arg(long)]
+        tty: bool,
         /// Program and arguments.
         #[arg(last = true, required = true)]
         command: Vec<std::ffi::OsString>,

@@ -34,8 +34,8 @@ use text::Language;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Command::Shim { parent, command } = &cli.command {
-        return roles::shim::run(*parent, command);
+    if let Command::Shim { parent, tty, command } = &cli.command {
+        return roles::shim::run(*parent, *tty, command);
     }
     // One cryptography provider for every TLS user of the process.
     let _ = rustls::crypto::ring::default_provider().install_default();

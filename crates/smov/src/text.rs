@@ -369,7 +369,9 @@ dictionary! {
     OWN_PROGRAM_ALONE: "내 프로그램 `{}`를 이 컴퓨터의 프로세스로 실행합니다. 사이드카가 없으니 $HOST:$PORT({})에서 직접 수신해야 합니다", "runs `{}` as a process of this machine; without a sidecar it must listen on $HOST:$PORT itself ({})";
     OWN_NO_PORT: "containerPort 없음", "it has no containerPort";
     LISTENS_ELSEWHERE: "컨테이너 {}이(가) {}에서 수신하지만, 포트 {}로 온 요청은 {}로 전달됩니다. $HOST:$PORT에서 수신하도록 바꾸세요", "container {} listens on {}, but what comes to its port {} is passed to {}: make it listen on $HOST:$PORT";
-    ADDRESS_TAKEN: "컨테이너 {}이(가) 쓰려던 주소는 이미 쓰이고 있습니다. 파드들이 이 컴퓨터의 포트를 함께 쓰고, 포트 {}는 사이드카나 다른 파드의 것일 수 있습니다. {}($HOST:$PORT)에서 수신하도록 바꾸세요", "container {} wanted an address that is taken: pods share the ports of this machine, and port {} may be its sidecar's or another pod's: make it listen on {} ($HOST:$PORT)";
+    LISTENS_WITHOUT_PORT: "컨테이너 {}이(가) {}에서 수신하지만 containerPort가 없어 아무 요청도 전달되지 않습니다. containerPort를 쓰고 $HOST:$PORT에서 수신하도록 바꾸세요", "container {} listens on {}, but has no containerPort, so nothing is passed to it: give it one and make it listen on $HOST:$PORT";
+    ADDRESS_TAKEN: "컨테이너 {}이(가) 쓰려던 주소는 이미 쓰이고 있습니다. 파드들이 이 컴퓨터의 포트를 함께 쓰기 때문입니다. $HOST:$PORT(여기서는 {})에서 수신하도록 바꾸세요", "container {} wanted an address that is taken, since pods share the ports of this machine: make it listen on $HOST:$PORT, here {}";
+    ADDRESS_TAKEN_NO_PORT: "컨테이너 {}이(가) 쓰려던 주소는 이미 쓰이고 있습니다. 파드들이 이 컴퓨터의 포트를 함께 쓰기 때문입니다. containerPort를 쓰고 $HOST:$PORT에서 수신하도록 바꾸세요", "container {} wanted an address that is taken, since pods share the ports of this machine: give it a containerPort and make it listen on $HOST:$PORT";
     STATUS_UP: "실행 중 · pid {} · {}", "running · pid {} · {}";
     DOCTOR_OK: "문제 없음", "fine";
     DOCTOR_COMPILER: "C 컴파일러", "C compiler";

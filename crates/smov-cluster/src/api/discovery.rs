@@ -183,6 +183,10 @@ fn subresource_kind<'a>(kind: &'a Kind, version: &'a str, subresource: &str) -> 
     match subresource {
         "scale" => ("autoscaling", "v1", "Scale"),
         "token" => ("authentication.k8s.io", "v1", "TokenRequest"),
+        "eviction" => ("policy", "v1", "Eviction"),
+        "exec" => ("", "v1", "PodExecOptions"),
+        "attach" => ("", "v1", "PodAttachOptions"),
+        "portforward" => ("", "v1", "PodPortForwardOptions"),
         _ => (kind.group, version, kind.kind),
     }
 }
@@ -190,7 +194,8 @@ fn subresource_kind<'a>(kind: &'a Kind, version: &'a str, subresource: &str) -> 
 fn subresource_verbs(subresource: &str) -> &'static [&'static str] {
     match subresource {
         "log" => &["get"],
-        "token" => &["create"],
+        "token" | "eviction" => &["create"],
+        "exec" | "attach" | "portforward" => &["create", "get"],
         "finalize" => &["update"],
         _ => &["get", "patch", "update"],
     }

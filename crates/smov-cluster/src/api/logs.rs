@@ -57,15 +57,14 @@ pub(super) fn handle(api: &Api, call: &Call, target: &Target) -> Result<Response
         timestamps: query.flag("timestamps"),
         limit_bytes: query.number("limitBytes")?,
     };
-    let source = api.inner.logs.get().ok_or_else(|| ApiError::unavailable("this cluster has no kubelet that could be asked for logs"))?;
-    let lines = source.open(namespace, name, &container, options)?;
+    let lines = api.pods()?.open(namespace, name, &container, options)?;
     let ending = api.inner.shutdown.clone();
     let lines = lines.take_until(async move { ending.cancelled().await });
     Ok(negotiate::with_type(StatusCode::OK, "text/plain", Body::from_stream(lines)))
 }
 
 /// The asked container, or the pod's only or default one.
-fn container(pod: &Value, name: &str, asked: Option<&str>) -> Result<String, ApiError> {
+pub(super) fn container(pod: &Value, name: &str, asked: Option<&str>) -> Result<String, ApiError> {
     let names: Vec<&str> = ["initContainers", "containers"]
         .iter()
         .flat_map(|list| pod["spec"][*list].as_array().into_iter().flatten())

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    Api, Call, body, lists, logs,
+    Api, Call, body, eviction, lists, live, logs,
     negotiate::{self, Form},
     patch, reviews,
     route::Target,
@@ -27,6 +27,8 @@ use crate::{
 pub(super) async fn handle(api: &Api, call: Call, target: Target, body: Body) -> Result<Response, ApiError> {
     match target.subresource.as_deref() {
         Some("scale") => return scale::handle(api, &call, &target, body).await,
+        Some("exec" | "attach") => return live::handle(api, call, &target).await,
+        Some("eviction") if call.method == Method::POST => return eviction::handle(api, &call, &target, body).await,
         Some("log") if call.method == Method::GET => return logs::handle(api, &call, &target),
         Some("token") if call.method == Method::POST => {
             return reviews::token_request(api, &call, &target, body).await;

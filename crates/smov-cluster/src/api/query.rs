@@ -15,16 +15,25 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub(super) struct Query {
     values: HashMap<String, String>,
+    pairs: Vec<(String, String)>,
 }
 
 impl Query {
     pub(super) fn parse(query: &str) -> Self {
         let mut values = HashMap::new();
+        let mut pairs = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            values.entry(decode(name, true)).or_insert_with(|| decode(value, true));
+            let (name, value) = (decode(name, true), decode(value, true));
+            pairs.push((name.clone(), value.clone()));
+            values.entry(name).or_insert(value);
         }
-        Self { values }
+        Self { values, pairs }
+    }
+
+    /// Every value of a repeated parameter, in order.
+    pub(super) fn all(&self, name: &str) -> Vec<String> {
+        self.pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value.clone()).collect()
     }
 
     pub(super) fn text(&self, name: &str) -> Option<&str> {
@@ -154,5 +163,6 @@ mod tests {
         assert!(query.flag("watch"));
         assert_eq!(query.number::<usize>("limit"), Ok(Some(5)));
         assert_eq!(decode("a%2", false), "a%2");
+        assert_eq!(Query::parse("command=ls&tty=true&command=-l").all("command"), ["ls", "-l"]);
     }
 }

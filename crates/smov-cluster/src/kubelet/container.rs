@@ -75,7 +75,7 @@ pub(super) struct Process {
     /// Cancelled when the process has ended.
     pub(super) ended: CancellationToken,
     /// Closes when we end, however we end; `kubectl attach -i` writes to it.
-    pub(super) stdin: Option<Arc<Mutex<ChildStdin>>>,
+    pub(super) stdin: Arc<Mutex<Option<ChildStdin>>>,
 }
 
 /// A container of the pod.

@@ -7,6 +7,7 @@ mod hooks;
 mod launch;
 mod own_program;
 mod probes;
+mod questions;
 mod start;
 mod stop;
 mod surroundings;
@@ -22,6 +23,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+pub(super) use self::questions::{Joined, Question, Runnable};
 use self::start::Setup;
 use self::stop::Stopping;
 use super::Shared;
@@ -64,6 +66,8 @@ pub(super) enum News {
         generation: u64,
         result: Result<(), String>,
     },
+    /// The API server wants to know something.
+    Asked(Question),
     /// No proxy sends to the pod any more, and its preStop hooks have run.
     Drained,
 }
@@ -110,6 +114,7 @@ impl PodWorker {
             known => known.to_owned(),
         };
         let (send, news) = mpsc::channel(NEWS);
+        shared.workers().insert(uid(&object).to_owned(), send.clone());
         let mut worker = Self {
             status: object["status"].clone(),
             shared,
@@ -222,6 +227,7 @@ impl PodWorker {
             }
             // Of an earlier run of the container.
             News::Exited { .. } | News::Probed { .. } | News::Hooked { .. } => {}
+            News::Asked(question) => self.answer(question),
             News::Drained => self.drained(),
         }
     }

@@ -15,6 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 /// What to run: everything is given, nothing is inherited.
+#[derive(Debug)]
 pub(super) struct Launch {
     pub(super) arguments: Vec<OsString>,
     pub(super) environment: Vec<(String, String)>,
@@ -83,13 +84,18 @@ pub(super) async fn start(launch: &Launch) -> io::Result<Running> {
         .stderr(writer.try_clone()?)
         .stdout(writer)
         .kill_on_drop(true);
-    let (reply, answer) = oneshot::channel();
-    let request = Request { command, runtime: Handle::current(), reply };
-    spawner().send(request).map_err(|_| io::Error::other("the spawning thread has ended"))?;
-    let mut child = answer.await.map_err(|_| io::Error::other("the spawning thread has ended"))??;
+    let mut child = spawn(command).await?;
     let process = child.id().ok_or_else(|| io::Error::other("the process ended before it was known"))?;
     let stdin = child.stdin.take();
     Ok(Running { process, child, stdin, output: pipe::Receiver::from_owned_fd(reader.into())? })
+}
+
+/// Spawns by the one thread that may.
+pub(super) async fn spawn(command: Command) -> io::Result<Child> {
+    let (reply, answer) = oneshot::channel();
+    let request = Request { command, runtime: Handle::current(), reply };
+    spawner().send(request).map_err(|_| io::Error::other("the spawning thread has ended"))?;
+    answer.await.map_err(|_| io::Error::other("the spawning thread has ended"))?
 }
 
 /// How a process ended.

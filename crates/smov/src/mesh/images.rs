@@ -93,7 +93,9 @@ impl ImageCatalog for Images {
             Advice::ListensElsewhere { container, port, own, found } => {
                 both(text::LISTENS_ELSEWHERE, &[container, &addresses(found), &port.to_string(), &own.to_string()])
             }
-            Advice::AddressTaken { container, port, own } => both(text::ADDRESS_TAKEN, &[container, &port.to_string(), &own.to_string()]),
+            Advice::NoPort { container, found } => both(text::LISTENS_WITHOUT_PORT, &[container, &addresses(found)]),
+            Advice::AddressTaken { container, own: Some(own) } => both(text::ADDRESS_TAKEN, &[container, &own.to_string()]),
+            Advice::AddressTaken { container, own: None } => both(text::ADDRESS_TAKEN_NO_PORT, &[container]),
         }
     }
 }

@@ -34,19 +34,19 @@ pub(crate) fn config(state: &State, plan: &Plan, running: &Running, images: Imag
     let mut every = vec![("SMOV_CLUSTER_ID".to_owned(), local.name.to_owned()), ("SMOV_XDS_SOCKET".to_owned(), xds.display().to_string())];
     every.extend(plan.seed.map(|seed| ("SMOV_SEED".to_owned(), seed.to_string())));
     let debug = ("SMOV_DEBUG_SOCKET".to_owned(), debug.display().to_string());
+    let shim = |more: &[&str]| {
+        let parent = std::process::id().to_string();
+        let words = ["shim", "--parent", &parent].into_iter().chain(more.iter().copied()).chain(["--"]);
+        std::iter::once(plan.program.clone().into_os_string()).chain(words.map(Into::into)).collect()
+    };
     KubeletConfig {
         cluster: local.name.to_owned(),
         nodes: vec![NodeConfig { name, labels, address: IpAddr::V4(address) }],
         state_dir: state.folder().to_owned(),
         runtime_dir: state.runtime().to_owned(),
         addresses,
-        shim: vec![
-            plan.program.clone().into_os_string(),
-            "shim".into(),
-            "--parent".into(),
-            std::process::id().to_string().into(),
-            "--".into(),
-        ],
+        shim: shim(&[]),
+        tty_shim: shim(&["--tty"]),
         images: Arc::new(images),
         drain: Arc::new(MeshDrain::new(
             super::baseline::CLUSTERS.iter().map(|local| Plan::istiod_socket(state, local.name, "debug")).collect(),

@@ -295,7 +295,7 @@ fn kubelet(state: &State, plan: &Plan, running: &Running) -> Result<Kubelet, Fai
     let config = node::config(state, plan, running, images);
     let kubelet = Kubelet::new(config, running.cluster.registry().clone())
         .map_err(|error| Failure::new(Exit::Usage, text::STATE_BROKEN, &[&error]))?;
-    running.cluster.serve_logs(kubelet.logs());
+    running.cluster.serve_pods(kubelet.access());
     Ok(kubelet)
 }
 

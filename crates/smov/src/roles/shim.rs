@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 
 /// Becomes `command`; returns only when that fails.
-pub(crate) fn run(parent: u32, command: &[OsString]) -> ExitCode {
+pub(crate) fn run(parent: u32, tty: bool, command: &[OsString]) -> ExitCode {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)) {
         crate::printer::error(&format!("cannot ask for a parent-death signal: {error}"));
@@ -16,6 +16,10 @@ pub(crate) fn run(parent: u32, command: &[OsString]) -> ExitCode {
     }
     let now = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get().unsigned_abs());
     if now != parent {
+        return ExitCode::from(126);
+    }
+    if tty && let Err(error) = rustix::process::setsid().map(drop).and_then(|()| rustix::process::ioctl_tiocsctty(std::io::stdin())) {
+        crate::printer::error(&format!("cannot take the terminal: {error}"));
         return ExitCode::from(126);
     }
     let Some((program, arguments)) = command.split_first() else {

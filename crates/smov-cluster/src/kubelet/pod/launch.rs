@@ -66,9 +66,11 @@ impl PodWorker {
             kill_at: None,
             probes: CancellationToken::new(),
             ended: CancellationToken::new(),
-            stdin: stdin.map(|stdin| std::sync::Arc::new(tokio::sync::Mutex::new(stdin))),
+            stdin: std::sync::Arc::new(tokio::sync::Mutex::new(stdin)),
         };
         let ended = run.ended.clone();
+        let place = (uid(&self.object).to_owned(), container.name.clone());
+        self.shared.running().insert(place.clone(), process);
         container.begin(run, format!("smov://{}", uuid::Uuid::new_v4().simple()));
         let (shared, send) = (self.shared.clone(), self.send.clone());
         self.tasks.spawn(async move {
@@ -76,6 +78,7 @@ impl PodWorker {
             // A container ends with its first process, as on Kubernetes; nothing of its group stays.
             kill(process);
             ended.cancel();
+            shared.running().remove(&place);
             shared.ledger.forget(process);
             let pumping = last_words(pumping, own_program).await;
             let _pod_is_gone = send.send(News::Exited { container: index, generation, exit }).await;

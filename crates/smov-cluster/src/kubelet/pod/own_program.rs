@@ -89,15 +89,13 @@ impl PodWorker {
     /// A program that failed because it wanted an address that is taken is told which one is its own.
     pub(super) fn explain_failure(&self, index: usize, exit: Exit) {
         let container = &self.containers[index];
-        let Some(port) = container.ports().next() else { return };
         if exit.code == 0 || exit.signal.is_some() {
             return;
         }
         let tail = self.log_tail(index).to_lowercase();
-        if ["address already in use", "eaddrinuse", "address in use"].iter().any(|words| tail.contains(words))
-            && let Some(own) = self.place_of(index, port)
-        {
-            let advice = Advice::AddressTaken { container: &container.name, port, own };
+        if ["address already in use", "eaddrinuse", "address in use"].iter().any(|words| tail.contains(words)) {
+            let own = container.ports().next().and_then(|port| self.place_of(index, port));
+            let advice = Advice::AddressTaken { container: &container.name, own };
             self.event("Warning", "AddressTaken", &self.shared.config.images.advice(&advice));
         }
     }
@@ -112,7 +110,7 @@ impl PodWorker {
         let container = &self.containers[index];
         let Some(process) = container.process() else { return };
         let wanted: Vec<(u16, SocketAddr)> = container.ports().filter_map(|port| Some((port, self.place_of(index, port)?))).collect();
-        if container.init || wanted.is_empty() {
+        if container.init {
             return;
         }
         let (stop, shared, pod, container_name) =
@@ -126,10 +124,19 @@ impl PodWorker {
                     sleep(pause).await;
                     pause *= 2;
                     let found = tokio::task::spawn_blocking(move || listeners(leader)).await.unwrap_or_default();
-                    let Some((port, own)) = wanted.iter().find(|(_, own)| !found.iter().any(|place| serves(*place, *own))) else { return };
-                    if !found.is_empty() && !told && !wanted.iter().any(|(_, own)| found.contains(own)) {
+                    if found.is_empty() {
+                        continue;
+                    }
+                    let missing = wanted.iter().find(|(_, own)| !found.iter().any(|place| serves(*place, *own)));
+                    let advice = match missing {
+                        Some((port, own)) => Advice::ListensElsewhere { container: &container_name, port: *port, own: *own, found: &found },
+                        None if wanted.is_empty() => Advice::NoPort { container: &container_name, found: &found },
+                        None => return,
+                    };
+                    // A second port may open a moment after the first.
+                    let serves_some = wanted.iter().any(|(_, own)| found.iter().any(|place| serves(*place, *own)));
+                    if !told && !serves_some {
                         told = true;
-                        let advice = Advice::ListensElsewhere { container: &container_name, port: *port, own: *own, found: &found };
                         shared.event(&pod, "Warning", "ListensElsewhere", shared.config.images.advice(&advice));
                     }
                 }

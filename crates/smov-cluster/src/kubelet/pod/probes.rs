@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::PodWorker;
 use super::own_program::{in_mounts, loopback};
 use crate::controllers::fields::{items, text};
+use crate::kubelet::ImageError;
 use crate::kubelet::network::mapped_port;
 use crate::kubelet::probe::{self, Action, Probe, ProbeKind, Target, port_of};
 use crate::kubelet::process::Launch;
@@ -82,21 +83,22 @@ impl PodWorker {
         } else if let Some(command) = spec.pointer("/exec/command") {
             let command: Vec<String> =
                 command.as_array().into_iter().flatten().filter_map(|part| part.as_str().map(str::to_owned)).collect();
-            self.execute(index, &command).map(Action::Execute)
+            self.execute(index, &command).map(Action::Execute).map_err(|error| error.to_string())
         } else {
             Err("this kind of probe is not supported".to_owned())
         };
         result.unwrap_or_else(Action::Impossible)
     }
 
-    fn execute(&self, index: usize, command: &[String]) -> Result<Launch, String> {
-        let prepared = self.prepare(index).map_err(|obstacle| obstacle.message)?;
+    /// How a command runs in a container: with its environment, in its folder.
+    pub(super) fn execute(&self, index: usize, command: &[String]) -> Result<Launch, ImageError> {
+        let prepared = self.prepare(index).map_err(|obstacle| ImageError::NotFound(obstacle.message))?;
         let own_program = self.containers[index].own_program;
-        let words = command.iter().map(|word| if own_program { in_mounts(word.clone(), &prepared.mounts) } else { word.clone() });
+        // `kubectl cp` expects the names in an archive to be those that it asked for.
+        let translate = own_program && command.first().is_some_and(|program| program != "tar");
+        let words = command.iter().map(|word| if translate { in_mounts(word.clone(), &prepared.mounts) } else { word.clone() });
         let command: Vec<String> = words.collect();
-        let spec = prepared
-            .with_request(self, index, |request| self.shared.config.images.resolve_exec(request, &command))
-            .map_err(|error| error.to_string())?;
+        let spec = prepared.with_request(self, index, |request| self.shared.config.images.resolve_exec(request, &command))?;
         Ok(self.launch_of(prepared, spec))
     }
 }

@@ -158,6 +158,7 @@ impl PodWorker {
     pub(super) fn clean_up(&self) {
         let uid = uid(&self.object);
         self.shared.allocator.release(uid);
+        self.shared.workers().remove(uid);
         let logs = self.shared.logs.pod(namespace(&self.object), name(&self.object), uid);
         for folder in [self.shared.folders.pod(uid), self.shared.runtime_folder(uid), logs] {
             if folder.exists()

@@ -121,6 +121,7 @@ impl Bench {
             runtime_dir: folder.path().join("run"),
             addresses: PodAddresses::Own(PodNetwork { block: 77, thirds: vec![1] }),
             shim: Vec::new(),
+            tty_shim: Vec::new(),
             images: Arc::new(Shell),
             drain: Arc::clone(&drained) as Arc<dyn Drain>,
             credentials: Arc::new(Tokens),

@@ -1,0 +1,227 @@
+//! `kubectl exec` and `attach`: conversations with processes over a WebSocket, in Kubernetes' channel protocol.
+//!
+//! Each message is one byte that names a channel and what belongs to it: 0 input, 1 output, 2 errors, 3 the end (a `Status`), 4 the size of the terminal;
+//! 255 closes a channel (v5 only). <https://kubernetes.io/docs/reference/kubernetes-api/> leaves it to the code of `k8s.io/apimachinery`.
+
+use axum::{
+    body::Body,
+    http::{Method, Response},
+};
+use bytes::{BufMut as _, Bytes, BytesMut};
+use futures_util::future::OptionFuture;
+use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::mpsc;
+
+use super::{
+    Api, Call,
+    kubelet::{ExecRequest, Session, Sink, Source},
+    logs,
+    route::Target,
+    websocket::{self, Message, Reply},
+};
+use crate::{error::ApiError, kinds::POD};
+
+/// Versions of the channel protocol, best first.
+const PROTOCOLS: [&str; 2] = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
+
+const STDIN: u8 = 0;
+const STDOUT: u8 = 1;
+const STDERR: u8 = 2;
+const ERROR: u8 = 3;
+const RESIZE: u8 = 4;
+const CLOSE: u8 = 255;
+
+/// How much of a process's output goes into one message.
+const CHUNK: usize = 32 * 1024;
+/// Messages that may wait for a slow client; then the process waits.
+const WAITING: usize = 16;
+
+pub(super) async fn handle(api: &Api, mut call: Call, target: &Target) -> Result<Response<Body>, ApiError> {
+    if call.method != Method::GET && call.method != Method::POST {
+        return Err(ApiError::method_not_allowed());
+    }
+    let (namespace, name) = target.key();
+    let pod = api.registry().get(&POD, namespace, name)?;
+    let query = &call.query;
+    let container = logs::container(&pod, name, query.text("container"))?;
+    let (stdin, tty) = (query.flag("stdin"), query.flag("tty"));
+    let access = api.pods()?;
+    let session = if target.subresource.as_deref() == Some("exec") {
+        let command: Vec<String> = query.all("command");
+        if command.is_empty() {
+            return Err(ApiError::bad_request("you must specify at least 1 command for the container"));
+        }
+        let wants_output = query.flag("stdout") || query.flag("stderr");
+        if !(stdin || wants_output) {
+            return Err(ApiError::bad_request("one of stdin, stdout or stderr must be requested"));
+        }
+        access.exec(&pod, &container, ExecRequest { command, stdin, tty }).await?
+    } else {
+        access.attach(&pod, &container, stdin).await?
+    };
+    let protocol = websocket::is_asked(&call.headers).then(|| websocket::protocol(&call.headers, &PROTOCOLS)).flatten();
+    let (Some(protocol), Some(upgrade)) = (protocol, call.upgrade.take()) else {
+        return Err(upgrade_needed());
+    };
+    let wanted = Wanted { stdout: call.query.flag("stdout"), stderr: call.query.flag("stderr") };
+    let ending = api.inner.shutdown.clone();
+    tokio::spawn(async move {
+        match upgrade.await {
+            Ok(upgraded) => tokio::select! {
+                () = converse(upgraded, session, wanted) => {}
+                () = ending.cancelled() => {}
+            },
+            Err(error) => tracing::debug!(%error, "connection not upgraded"),
+        }
+    });
+    Ok(websocket::accept(&call.headers, protocol))
+}
+
+/// SPDY, which older clients speak, is not served.
+pub(super) fn upgrade_needed() -> ApiError {
+    ApiError::bad_request(format!(
+        "Upgrade request required: this server speaks WebSocket ({}), as kubectl 1.31 and later do",
+        PROTOCOLS.join(", ")
+    ))
+}
+
+/// Which outputs the client reads.
+#[derive(Clone, Copy)]
+struct Wanted {
+    stdout: bool,
+    stderr: bool,
+}
+
+async fn converse(upgraded: hyper::upgrade::Upgraded, session: Session, wanted: Wanted) {
+    let (mut reader, mut writer) = websocket::split(upgraded);
+    let (replies, mut outbox) = mpsc::channel::<Reply>(WAITING);
+    let Session { stdin, stdout, stderr, resize, exit } = session;
+    let listening = async {
+        let mut stdin = stdin;
+        loop {
+            let message = match reader.next().await {
+                Ok(Message::Data(message)) => message,
+                Ok(Message::Ping(proof)) => {
+                    if replies.send(Reply::Pong(proof)).await.is_err() {
+                        return;
+                    }
+                    continue;
+                }
+                // Without its client a command has no reason to go on.
+                Ok(Message::Close) | Err(_) => return,
+            };
+            match message.split_first() {
+                Some((&STDIN, data)) => give(&mut stdin, data).await,
+                Some((&RESIZE, size)) => {
+                    if let (Some(resize), Some((columns, rows))) = (&resize, size_of(size)) {
+                        resize(columns, rows);
+                    }
+                }
+                Some((&CLOSE, [STDIN])) => drop(stdin.take()),
+                Some(_) | None => {}
+            }
+        }
+    };
+    let working = async {
+        let both = async {
+            let (stdout, stderr) = (stdout.map(|source| (source, wanted.stdout)), stderr.map(|source| (source, wanted.stderr)));
+            tokio::join!(pass(STDOUT, stdout, &replies), pass(STDERR, stderr, &replies));
+        };
+        let (ended, ()) = tokio::join!(exit, both);
+        let status = serde_json::to_vec(&status_of(ended)).unwrap_or_default();
+        let _client_is_gone = replies.send(Reply::Data(framed(ERROR, &status))).await;
+        let _client_is_gone = replies.send(Reply::Close).await;
+    };
+    let writing = async {
+        while let Some(reply) = outbox.recv().await {
+            if writer.send(&reply).await.is_err() || reply == Reply::Close {
+                return;
+            }
+        }
+    };
+    // Whoever ends first ends all: the client went, or the last word is written.
+    tokio::select! {
+        () = listening => {}
+        () = writing => {}
+        () = async { working.await; std::future::pending().await } => {}
+    }
+}
+
+/// A process that does not read any more is no reason to stop.
+async fn give(stdin: &mut Option<Sink>, data: &[u8]) {
+    let failed = match stdin {
+        Some(sink) => sink.write_all(data).await.is_err() || sink.flush().await.is_err(),
+        None => false,
+    };
+    if failed {
+        *stdin = None;
+    }
+}
+
+/// Copies an output to its channel; what nobody wants is read all the same, so that the process does not block.
+async fn pass(channel: u8, source: Option<(Source, bool)>, replies: &mpsc::Sender<Reply>) {
+    let copy: OptionFuture<_> = source.map(|(source, wanted)| copy(channel, source, wanted, replies)).into();
+    copy.await;
+}
+
+async fn copy(channel: u8, mut source: impl AsyncRead + Unpin, wanted: bool, replies: &mpsc::Sender<Reply>) {
+    let mut buffer = vec![0; CHUNK];
+    // A terminal whose process is gone reads as an error: that is its end.
+    while let Ok(read @ 1..) = source.read(&mut buffer).await {
+        if wanted && replies.send(Reply::Data(framed(channel, &buffer[..read]))).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn framed(channel: u8, data: &[u8]) -> Bytes {
+    let mut message = BytesMut::with_capacity(data.len() + 1);
+    message.put_u8(channel);
+    message.put_slice(data);
+    message.freeze()
+}
+
+fn size_of(message: &[u8]) -> Option<(u16, u16)> {
+    let size: Value = serde_json::from_slice(message).ok()?;
+    let side = |name: &str| size[name].as_u64().and_then(|side| u16::try_from(side).ok());
+    Some((side("Width")?, side("Height")?))
+}
+
+/// The last word: kubectl takes its exit code from it.
+fn status_of(ended: Result<i32, String>) -> Value {
+    match ended {
+        Ok(0) => json!({"metadata": {}, "status": "Success"}),
+        Ok(code) => json!({
+            "metadata": {}, "status": "Failure", "reason": "NonZeroExitCode",
+            "message": format!("command terminated with non-zero exit code: exit status {code}"),
+            "details": {"causes": [{"reason": "ExitCode", "message": code.to_string()}]},
+        }),
+        Err(why) => json!({
+            "metadata": {}, "status": "Failure", "reason": "InternalError", "code": 500,
+            "message": format!("Internal error occurred: {why}"),
+            "details": {"causes": [{"message": why}]},
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exit_code_is_told_where_kubectl_looks_for_it() {
+        assert_eq!(status_of(Ok(0))["status"], "Success");
+        let failed = status_of(Ok(7));
+        assert_eq!(failed["reason"], "NonZeroExitCode");
+        assert_eq!(failed["details"]["causes"][0], json!({"reason": "ExitCode", "message": "7"}));
+        assert_eq!(status_of(Err("gone".to_owned()))["message"], "Internal error occurred: gone");
+    }
+
+    #[test]
+    fn a_size_has_both_sides() {
+        assert_eq!(size_of(br#"{"Width":120,"Height":40}"#), Some((120, 40)));
+        assert_eq!(size_of(br#"{"Width":120}"#), None);
+        assert_eq!(framed(STDOUT, b"x"), Bytes::from_static(b"\x01x"));
+    }
+}
