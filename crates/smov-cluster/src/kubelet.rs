@@ -397,7 +397,7 @@ impl Kubelet {
 
     /// What the API server asks this kubelet for.
     pub fn access(&self) -> Arc<Access> {
-        Arc::new(Access::new(Arc::clone(&self.shared), PodLogs::new(self.shared.logs.clone(), self.shared.registry.clone())))
+        Arc::new(Access::new(&self.shared, PodLogs::new(self.shared.logs.clone(), self.shared.registry.clone())))
     }
 
     /// The logs of this cluster's containers, for the API server.

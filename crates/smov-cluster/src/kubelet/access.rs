@@ -1,6 +1,6 @@
 //! The kubelet's answers to the API server: commands, terminals, ports and figures of running containers.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use futures_util::TryStreamExt as _;
 use futures_util::future::BoxFuture;
@@ -24,15 +24,20 @@ const INPUT: usize = 64 * 1024;
 
 /// A kubelet, as its API server sees it.
 pub struct Access {
-    shared: Arc<Shared>,
+    /// Ends with the kubelet, not with the API server.
+    shared: Weak<Shared>,
     logs: PodLogs,
     /// The last look at everybody's counters. Guards one replacement.
     last: Mutex<Option<Look>>,
 }
 
 impl Access {
-    pub(super) fn new(shared: Arc<Shared>, logs: PodLogs) -> Self {
-        Self { shared, logs, last: Mutex::default() }
+    pub(super) fn new(shared: &Arc<Shared>, logs: PodLogs) -> Self {
+        Self { shared: Arc::downgrade(shared), logs, last: Mutex::default() }
+    }
+
+    fn shared(&self) -> Result<Arc<Shared>, ApiError> {
+        self.shared.upgrade().ok_or_else(|| ApiError::unavailable("the kubelet of this cluster has ended"))
     }
 
     /// Asks the worker of a pod.
@@ -41,7 +46,7 @@ impl Access {
             return Err(ApiError::bad_request(format!("pod {} does not have a host assigned", name(pod))));
         }
         let gone = || ApiError::internal(format!("pod {} is not running", name(pod)));
-        let worker = self.shared.workers().get(uid(pod)).cloned().ok_or_else(gone)?;
+        let worker = self.shared()?.workers().get(uid(pod)).cloned().ok_or_else(gone)?;
         let (reply, answer) = oneshot::channel();
         worker.send(News::Asked(question(reply))).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
@@ -50,7 +55,7 @@ impl Access {
     async fn exec_in(&self, pod: &Value, container: &str, request: ExecRequest) -> Result<Session, ApiError> {
         let command = request.command.clone();
         let runnable = self.ask(pod, |reply| Question::Command { container: container.to_owned(), command, reply }).await?;
-        let started = exec::start(Arc::clone(&self.shared), runnable, &request).await;
+        let started = exec::start(self.shared()?, runnable, &request).await;
         started.map_err(|error| ApiError::internal(format!("error executing command in container: {error}")))
     }
 
@@ -100,7 +105,7 @@ impl Access {
     }
 
     async fn look(&self) -> Look {
-        let running = self.shared.running().clone();
+        let running = self.shared.upgrade().map(|shared| shared.running().clone()).unwrap_or_default();
         let now = tokio::task::spawn_blocking(move || look(&running)).await.expect("looking does not panic");
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         last.replace(now.clone());
@@ -119,7 +124,7 @@ impl Access {
             }
         };
         let after = self.look().await;
-        between(&self.shared, &before, &after)
+        between(self.logs.registry(), &before, &after)
     }
 }
 

@@ -32,6 +32,10 @@ impl PodLogs {
     pub(super) fn new(folder: LogFolder, registry: Registry) -> Self {
         Self { folder, registry }
     }
+
+    pub(super) fn registry(&self) -> &Registry {
+        &self.registry
+    }
 }
 
 impl LogSource for PodLogs {

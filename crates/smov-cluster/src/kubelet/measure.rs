@@ -6,12 +6,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::Shared;
 use super::proc::{all, family, memory};
 use crate::api::{Measured, Usage};
 use crate::controllers::fields::{name, namespace, uid};
 use crate::kinds::POD;
-use crate::registry::Selector;
+use crate::registry::{Registry, Selector};
 
 /// The shortest time over which a share of a processor is told.
 pub(super) const SHORTEST: Duration = Duration::from_millis(500);
@@ -44,9 +43,9 @@ pub(super) fn look(running: &BTreeMap<(String, String), u32>) -> Look {
 }
 
 /// What was used between two looks. A container that started in between is told from its start.
-pub(super) fn between(shared: &Shared, before: &Look, after: &Look) -> Measured {
+pub(super) fn between(registry: &Registry, before: &Look, after: &Look) -> Measured {
     let window = after.at.duration_since(before.at).as_secs_f64().max(f64::EPSILON);
-    let pods = shared.registry.list(&POD, None, &Selector::default()).0;
+    let pods = registry.list(&POD, None, &Selector::default()).0;
     #[expect(clippy::cast_precision_loss, reason = "ticks of a few seconds")]
     let seconds = |ticks: u64| ticks as f64 / rustix::param::clock_ticks_per_second() as f64;
     let mut usage = Vec::new();

@@ -19,6 +19,8 @@ pub(crate) struct Pod {
     pub(crate) name: String,
     pub(crate) uid: String,
     pub(crate) deleting: bool,
+    /// Empty while it has none.
+    pub(crate) address: String,
     /// Of each container: name, ready, restarts.
     pub(crate) containers: Vec<(String, bool, u64)>,
 }
@@ -67,6 +69,7 @@ impl Api {
             namespace: text(&object["metadata"]["namespace"]),
             name: text(&object["metadata"]["name"]),
             uid: text(&object["metadata"]["uid"]),
+            address: text(&object["status"]["podIP"]),
             deleting: object["metadata"]["deletionTimestamp"].is_string(),
             containers: object["status"]["containerStatuses"]
                 .as_array()
@@ -101,6 +104,13 @@ impl Api {
         let path = format!("/apis/apps/v1/namespaces/{THEATRE}/deployments/{deployment}/scale");
         let patch = json!({"spec": {"replicas": replicas}});
         self.call(Method::PATCH, &path, Some(("application/merge-patch+json", &patch))).await.map(drop)
+    }
+
+    /// Names of the theatre's Deployments.
+    pub(crate) async fn deployments(&self) -> anyhow::Result<Vec<String>> {
+        let list = self.call(Method::GET, &format!("/apis/apps/v1/namespaces/{THEATRE}/deployments"), None).await?;
+        let names = list["items"].as_array().into_iter().flatten().filter_map(|item| item["metadata"]["name"].as_str());
+        Ok(names.map(str::to_owned).collect())
     }
 
     pub(crate) async fn deployment(&self, name: &str) -> anyhow::Result<Value> {

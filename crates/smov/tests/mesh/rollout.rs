@@ -1,55 +1,183 @@
-//! Pods that come and go under load: no request fails where a subset keeps a ready pod.
+//! Pods that come and go under load: no request fails where a subset keeps a ready pod; where it does not, the answer says so.
+//!
+//! Short by default. The full size: `SMOV_ROLLOUT_RATE=200 SMOV_ROLLOUT_SECONDS=30 cargo test -p smov --test mesh rollout`; with the real Envoy
+//! `SMOV_ROLLOUT_PLANE=envoy` in front of it.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use smov_testkit::http;
 
-use crate::api::Api;
+use crate::api::{Api, Pod};
 use crate::theatre::{Theatre, eventually, ready_pods};
-use crate::traffic::{Load, gets};
+use crate::traffic::{Figures, Load, gets};
 
-const DEPLOYMENT: &str = "user-service-ctx1";
+const APPS: [&str; 3] = ["user-service", "movie-service", "booking-service"];
+const MIX: &str = "user=1,movie=1,booking=1";
+
+/// How much traffic, and for how long at least.
+struct Size {
+    rate: u32,
+    least: Duration,
+    plane: String,
+}
+
+impl Size {
+    fn wanted() -> Self {
+        let number = |name: &str, otherwise: u32| std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(otherwise);
+        Self {
+            rate: number("SMOV_ROLLOUT_RATE", 100),
+            least: Duration::from_secs(number("SMOV_ROLLOUT_SECONDS", 8).into()),
+            plane: std::env::var("SMOV_ROLLOUT_PLANE").unwrap_or_else(|_| "smov".to_owned()),
+        }
+    }
+
+    fn theatre(&self) -> anyhow::Result<Theatre> {
+        Theatre::start("sqlite", &["--data-plane", &self.plane])
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pods_come_and_go_under_load_without_a_failed_request() -> anyhow::Result<()> {
-    let theatre = Theatre::start("sqlite", &[])?;
-    let api = theatre.api("ctx1").await?;
-    let load = Load::start(&theatre, 100, "user=1")?;
-
-    api.scale(DEPLOYMENT, 2).await?;
-    let pods = ready_pods(&api, "user-service", 2).await?;
-    both_answer(&theatre, &pods.iter().map(|pod| pod.name.clone()).collect()).await?;
-
-    api.delete_pod(&pods[0]).await?;
-    eventually("the deleted pod is gone", async || {
-        Ok((!api.pods("user-service").await?.iter().any(|pod| pod.uid == pods[0].uid)).then_some(()))
-    })
-    .await?;
-    let pods = ready_pods(&api, "user-service", 2).await?;
-
-    api.restart(DEPLOYMENT, "2026-01-01T00:00:00Z").await?;
-    rolled_out(&api).await?;
-    let after = ready_pods(&api, "user-service", 2).await?;
-    assert!(after.iter().all(|new| !pods.iter().any(|old| old.uid == new.uid)), "every pod is a new one");
-
-    api.scale(DEPLOYMENT, 1).await?;
-    let last = ready_pods(&api, "user-service", 1).await?;
-    both_answer(&theatre, &[last[0].name.clone()].into()).await?;
-
-    // One pod: the new one is ready before the old one goes.
-    api.restart(DEPLOYMENT, "2026-01-02T00:00:00Z").await?;
-    rolled_out(&api).await?;
-    ready_pods(&api, "user-service", 1).await?;
-
-    let figures = load.finish()?;
-    assert!(figures.requests > 100, "{figures:?}");
-    assert_eq!((figures.unanswered, figures.not_sent), (0, 0), "{figures:?}");
-    assert_eq!(figures.statuses.keys().collect::<Vec<_>>(), [&200], "{figures:?}");
+async fn a_restart_of_every_deployment_fails_no_request() -> anyhow::Result<()> {
+    let size = Size::wanted();
+    let theatre = size.theatre()?;
+    let clusters = both(&theatre).await?;
+    let load = Load::start(&theatre, size.rate, MIX)?;
+    let before = uids(&clusters).await?;
+    for api in &clusters {
+        for deployment in api.deployments().await? {
+            api.restart(&deployment, "2026-01-01T00:00:00Z").await?;
+        }
+    }
+    for api in &clusters {
+        for deployment in api.deployments().await? {
+            rolled_out(api, &deployment).await?;
+        }
+    }
+    settled(&clusters, 1).await?;
+    let after = uids(&clusters).await?;
+    assert!(before.is_disjoint(&after), "every pod is a new one");
+    nothing_failed(&clusters, &load.finish_after(size.least).await?).await?;
     theatre.end()
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn deletes_of_random_pods_fail_no_request_where_a_subset_has_two() -> anyhow::Result<()> {
+    let size = Size::wanted();
+    let theatre = size.theatre()?;
+    let clusters = both(&theatre).await?;
+    scale(&clusters, 2).await?;
+    settled(&clusters, 2).await?;
+    let load = Load::start(&theatre, size.rate, MIX)?;
+    let begun = Instant::now();
+    let mut dice = Dice(42);
+    let mut deleted = 0;
+    while begun.elapsed() < size.least || deleted < 3 {
+        let (api, app) = (&clusters[dice.roll(2)], APPS[dice.roll(3)]);
+        let pods = ready_pods(api, app, 2).await?;
+        let pod = &pods[dice.roll(2)];
+        api.delete_pod(pod).await?;
+        deleted += 1;
+        gone(api, app, pod).await?;
+        ready_pods(api, app, 2).await?;
+    }
+    nothing_failed(&clusters, &load.finish_after(size.least).await?).await?;
+    theatre.end()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scaling_from_one_to_five_and_back_fails_no_request() -> anyhow::Result<()> {
+    let size = Size::wanted();
+    let theatre = size.theatre()?;
+    let clusters = both(&theatre).await?;
+    let load = Load::start(&theatre, size.rate, MIX)?;
+    let api = &clusters[0];
+    for replicas in [5, 1] {
+        for app in APPS {
+            api.scale(&format!("{app}-ctx1"), replicas).await?;
+        }
+        for app in APPS {
+            ready_pods(api, app, replicas as usize).await?;
+        }
+        let names = ready_pods(api, "user-service", replicas as usize).await?.into_iter().map(|pod| pod.name).collect();
+        exactly_these_answer(&theatre, &names).await?;
+    }
+    nothing_failed(&clusters, &load.finish_after(size.least).await?).await?;
+    theatre.end()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_only_pod_of_a_subset_goes_the_answer_is_503_and_says_uh() -> anyhow::Result<()> {
+    let theatre = Theatre::start("sqlite", &[])?;
+    let api = theatre.api("ctx1").await?;
+    // Its successor must find no node, so that the gap lasts until it has been seen.
+    cordon(&api, true).await?;
+    let pod = ready_pods(&api, "user-service", 1).await?.remove(0);
+    api.delete_pod(&pod).await?;
+    let id = eventually("an answer of 503", async || {
+        let answers = gets(&theatre, "/users/", &[], 10).await?;
+        Ok(answers.iter().find(|answer| answer.status == 503).map(|answer| answer.header("x-request-id").to_owned()))
+    })
+    .await?;
+    let told = eventually("the record of the request", async || {
+        let explained = theatre.mesh().json(&["explain", "--request", &id]);
+        Ok(explained.ok().map(|explained| explained.to_string()).filter(|text| text.contains("\"UH\"")))
+    })
+    .await?;
+    assert!(told.contains("user-service"), "{told}");
+    cordon(&api, false).await?;
+    ready_pods(&api, "user-service", 1).await?;
+    let figures = Load::start(&theatre, 100, "user=1")?.finish_after(Duration::from_secs(1)).await?;
+    nothing_failed(&[api], &figures).await?;
+    theatre.end()
+}
+
+/// Both clusters, ctx1 first.
+async fn both(theatre: &Theatre) -> anyhow::Result<Vec<Api>> {
+    Ok(vec![theatre.api("ctx1").await?, theatre.api("ctx2").await?])
+}
+
+async fn scale(clusters: &[Api], replicas: u32) -> anyhow::Result<()> {
+    for (api, cluster) in clusters.iter().zip(["ctx1", "ctx2"]) {
+        for app in APPS {
+            api.scale(&format!("{app}-{cluster}"), replicas).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Each app has so many ready pods in each cluster, and none on its way out.
+async fn settled(clusters: &[Api], replicas: usize) -> anyhow::Result<()> {
+    for api in clusters {
+        for app in APPS {
+            ready_pods(api, app, replicas).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn uids(clusters: &[Api]) -> anyhow::Result<BTreeSet<String>> {
+    let mut uids = BTreeSet::new();
+    for api in clusters {
+        for app in APPS.into_iter().chain(["api-gateway"]) {
+            uids.extend(api.pods(app).await?.into_iter().map(|pod| pod.uid));
+        }
+    }
+    Ok(uids)
+}
+
+async fn gone(api: &Api, app: &str, pod: &Pod) -> anyhow::Result<()> {
+    eventually("the deleted pod is gone", async || Ok((!api.pods(app).await?.iter().any(|other| other.uid == pod.uid)).then_some(()))).await
+}
+
+async fn cordon(api: &Api, on: bool) -> anyhow::Result<()> {
+    let patch = serde_json::json!({"spec": {"unschedulable": on}});
+    api.call(::http::Method::PATCH, "/api/v1/nodes/ctx1-node-1", Some(("application/merge-patch+json", &patch))).await.map(drop)
+}
+
 /// Every one of these pods of ctx1 answers, and no other does.
-async fn both_answer(theatre: &Theatre, names: &BTreeSet<String>) -> anyhow::Result<()> {
+async fn exactly_these_answer(theatre: &Theatre, names: &BTreeSet<String>) -> anyhow::Result<()> {
     eventually(&format!("answers from exactly {names:?}"), async || {
         let answers = gets(theatre, "/users/", &[], 60).await?;
         let answered: BTreeSet<String> = answers
@@ -63,13 +191,46 @@ async fn both_answer(theatre: &Theatre, names: &BTreeSet<String>) -> anyhow::Res
 }
 
 /// Waits as `kubectl rollout status` does.
-async fn rolled_out(api: &Api) -> anyhow::Result<()> {
-    eventually("the rollout is complete", async || {
-        let deployment = api.deployment(DEPLOYMENT).await?;
+async fn rolled_out(api: &Api, deployment: &str) -> anyhow::Result<()> {
+    eventually(&format!("the rollout of {deployment} is complete"), async || {
+        let deployment = api.deployment(deployment).await?;
         let (status, wanted) = (&deployment["status"], &deployment["spec"]["replicas"]);
         let seen = status["observedGeneration"] == deployment["metadata"]["generation"];
         let all: [&Value; 3] = [&status["updatedReplicas"], &status["replicas"], &status["availableReplicas"]];
-        Ok((seen && all.iter().all(|count| *count == wanted)).then_some(()))
+        // No replicas at all are told by absence, as Kubernetes does it.
+        Ok((seen && (*wanted == 0 || all.iter().all(|count| *count == wanted))).then_some(()))
     })
     .await
+}
+
+/// Every request was sent, and answered with 200; where not, the proxies say what they met.
+async fn nothing_failed(clusters: &[Api], figures: &Figures) -> anyhow::Result<()> {
+    let well =
+        figures.requests > 50 && (figures.unanswered, figures.not_sent) == (0, 0) && figures.statuses.keys().collect::<Vec<_>>() == [&200];
+    if well {
+        return Ok(());
+    }
+    let mut met = String::new();
+    for api in clusters {
+        for app in APPS.into_iter().chain(["api-gateway", "cp-gateway"]) {
+            for pod in api.pods(app).await?.iter().filter(|pod| !pod.address.is_empty()) {
+                let metrics = http::get(&format!("http://{}:15090/stats/prometheus", pod.address)).await;
+                let text = metrics.map(|answer| answer.text()).unwrap_or_default();
+                let failed =
+                    text.lines().filter(|line| line.starts_with("istio_requests_total") && !line.contains("response_code=\"200\""));
+                met.extend(failed.map(|line| format!("\n{}: {line}", pod.name)));
+            }
+        }
+    }
+    anyhow::bail!("{figures:?}{met}")
+}
+
+/// The same numbers in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from((self.0 >> 33) % sides).unwrap_or(0)
+    }
 }

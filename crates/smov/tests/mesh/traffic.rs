@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use smov_testkit::http::{Answer, Kept};
@@ -30,6 +31,7 @@ pub(crate) fn clusters(answers: &[Answer]) -> BTreeMap<&str, u64> {
 /// `smov load` in the background, until [`Load::finish`].
 pub(crate) struct Load {
     child: Child,
+    started: Instant,
 }
 
 /// What `smov load` reports.
@@ -51,7 +53,13 @@ impl Load {
             .args(["load", "--rate", &rate.to_string(), "--duration", "1h", "--timeout", "60s", "--mix", mix, "--output", "json"])
             .stdout(Stdio::piped())
             .spawn()?;
-        Ok(Self { child })
+        Ok(Self { child, started: Instant::now() })
+    }
+
+    /// Goes on for at least so long since its start, then as [`Load::finish`].
+    pub(crate) async fn finish_after(self, least: Duration) -> anyhow::Result<Figures> {
+        tokio::time::sleep(least.saturating_sub(self.started.elapsed())).await;
+        self.finish()
     }
 
     /// Ends it as Ctrl-C does, and reads what it found.
