@@ -8,8 +8,12 @@ pub const RESTART_BASE: Duration = Duration::from_millis(100);
 pub const RESTART_CAP: Duration = Duration::from_secs(10);
 /// A container that ran this long starts again without memory of earlier failures.
 pub const RESTART_RESET: Duration = Duration::from_secs(60);
-/// The longest wait for the proxies to stop sending to a pod that goes away.
-pub const DRAIN_CAP: Duration = Duration::from_secs(5);
+/// The longest wait for the proxies to stop sending to a pod that goes away. They take milliseconds; a machine with far too much to do takes longer.
+pub const DRAIN_CAP: Duration = Duration::from_secs(15);
+/// The longest wait, once they have stopped, for the connections that still carry a request to the pod.
+pub const QUIET_CAP: Duration = Duration::from_secs(5);
+/// How often one looks whether they have.
+pub const QUIET_LOOK: Duration = Duration::from_millis(25);
 /// Grace of a pod that names none, as in Kubernetes.
 pub const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 /// When `smov up` itself ends: from SIGTERM to SIGKILL.

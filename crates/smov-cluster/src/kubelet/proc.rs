@@ -65,19 +65,37 @@ pub(super) fn listeners(leader: u32) -> Vec<SocketAddr> {
             sockets.extend(inode);
         }
     }
-    let mut found = Vec::new();
+    let own = |row: &Row| row.state == LISTEN && sockets.contains(&row.inode);
+    table(&leader.to_string()).into_iter().filter(own).map(|row| row.local).collect()
+}
+
+/// How many connections to one of these addresses of this machine are open.
+pub(super) fn connections_to(addresses: &[SocketAddr]) -> usize {
+    const ESTABLISHED: &str = "01";
+    table("self").iter().filter(|row| row.state == ESTABLISHED && addresses.contains(&row.local)).count()
+}
+
+/// A socket of the system's tables.
+struct Row {
+    local: SocketAddr,
+    state: String,
+    inode: String,
+}
+
+/// The TCP sockets that a process could see.
+fn table(process: &str) -> Vec<Row> {
+    let mut rows = Vec::new();
     for table in ["tcp", "tcp6"] {
-        let text = fs::read_to_string(format!("/proc/{leader}/net/{table}")).unwrap_or_default();
+        let text = fs::read_to_string(format!("/proc/{process}/net/{table}")).unwrap_or_default();
         for line in text.lines().skip(1) {
-            let fields: Vec<&str> = line.split_whitespace().collect();
-            if let (Some(local), Some(&LISTEN), Some(inode)) = (fields.get(1), fields.get(3), fields.get(9))
-                && sockets.contains(*inode)
-            {
-                found.extend(address(local));
+            let mut fields = line.split_whitespace();
+            let (local, state) = (fields.nth(1), fields.nth(1));
+            if let (Some(local), Some(state), Some(inode)) = (local.and_then(address), state, fields.nth(5)) {
+                rows.push(Row { local, state: state.to_owned(), inode: inode.to_owned() });
             }
         }
     }
-    found
+    rows
 }
 
 /// `0100007F:1F90`: words in the order of this machine's bytes, the port as it is read.
@@ -128,7 +146,12 @@ mod tests {
     fn listeners_of_this_process_are_found_by_address() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let found = listeners(std::process::id());
-        assert!(found.contains(&listener.local_addr().unwrap()), "{found:?}");
+        let address_of_it = listener.local_addr().unwrap();
+        assert!(found.contains(&address_of_it), "{found:?}");
+        assert_eq!(connections_to(&[address_of_it]), 0);
+        let client = std::net::TcpStream::connect(address_of_it).unwrap();
+        assert_eq!(connections_to(&[address_of_it]), 1);
+        drop((client, listener));
         assert_eq!(address("00000000000000000000000000000000:1F90"), Some("0.0.0.0:8080".parse().unwrap()));
         assert!(memory(std::process::id()) > 100_000);
     }

@@ -27,12 +27,20 @@ impl Drain for MeshDrain {
         // A control plane in istio-system drains nobody, and one that is gone has proxies that hear nothing: not waited for.
         let asked: Vec<_> = self.sockets.iter().map(|socket| DebugClient::new(socket.clone())).collect();
         async move {
-            let answers = asked.iter().map(|client| client.endpoint_gone(address));
-            for answer in futures_util::future::join_all(answers).await {
-                if let Err(error) = answer {
-                    tracing::debug!(%error, "a control plane did not say whether an endpoint is gone");
+            let answers = asked.iter().map(|client| async move {
+                loop {
+                    match client.endpoint_gone(address).await {
+                        Ok(true) => return,
+                        // It waits only so long for one answer; how long is waited altogether is the kubelet's to say.
+                        Ok(false) => {}
+                        Err(error) => {
+                            tracing::debug!(%error, "a control plane did not say whether an endpoint is gone");
+                            return;
+                        }
+                    }
                 }
-            }
+            });
+            futures_util::future::join_all(answers).await;
         }
         .boxed()
     }

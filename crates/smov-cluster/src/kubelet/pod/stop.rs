@@ -1,18 +1,24 @@
 //! How a pod ends: no new traffic, then the apps, then the sidecar, then the object.
 //!
 //! ```text
-//! deletionTimestamp ─► drain (≤ 5 s) + preStop ─► SIGTERM apps ─► SIGTERM sidecar ─► remove the object
+//! deletionTimestamp ─► drain + last answers + preStop ─► SIGTERM apps ─► SIGTERM sidecar ─► remove the object
 //!                      └──────────── grace period over: SIGKILL all ────────────┘
 //! ```
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
 use super::{News, PodWorker, grace_of};
-use crate::controllers::fields::{name, namespace, uid};
+use crate::controllers::fields::{items, labels, name, namespace, uid};
 use crate::kinds::POD;
 use crate::kubelet::container::Container;
+use crate::kubelet::doors::is_http;
+use crate::kubelet::limits::{QUIET_CAP, QUIET_LOOK};
+use crate::kubelet::network::mapped_port;
+use crate::kubelet::probe::port_of;
+use crate::kubelet::proc::connections_to;
 use crate::kubelet::process::{kill, terminate};
 use crate::registry::DeleteOptions;
 
@@ -58,14 +64,39 @@ impl PodWorker {
             return;
         }
         let drained = self.shared.config.drain.endpoint_gone(&self.object);
+        let (pod, ports) = (name(&self.object).to_owned(), self.http_ports());
         let (cap, send) = (self.shared.config.limits.drain_cap, self.send.clone());
         self.tasks.spawn(async move {
-            let _at_most = timeout(cap, drained).await;
+            let begun = Instant::now();
+            if timeout(cap, drained).await.is_err() {
+                tracing::warn!(pod, ?cap, "a pod ends although not every proxy is known to have forgotten it");
+            }
+            let forgotten = begun.elapsed();
+            if timeout(QUIET_CAP, quiet(ports)).await.is_err() {
+                tracing::debug!(pod, cap = ?QUIET_CAP, "a pod ends although connections to it are open");
+            }
+            tracing::debug!(pod, ?forgotten, waited = ?begun.elapsed(), "drained");
             for hook in hooks {
                 hook.run(grace).await;
             }
             let _pod_is_gone = send.send(News::Drained).await;
         });
+    }
+
+    /// Where peers send requests to this pod. Opaque TCP connections have no end of their own that could be waited for.
+    fn http_ports(&self) -> Vec<SocketAddr> {
+        let services = self.services();
+        let pod_labels = labels(&self.object);
+        let mine = services.iter().filter(|service| {
+            let selector = service.pointer("/spec/selector").and_then(serde_json::Value::as_object);
+            selector.is_some_and(|selector| !selector.is_empty() && selector.iter().all(|(key, value)| pod_labels.get(key) == Some(value)))
+        });
+        let targets = mine.flat_map(|service| items(service, "/spec/ports")).filter(|port| is_http(port)).filter_map(|port| {
+            let target = if port["targetPort"].is_null() { &port["port"] } else { &port["targetPort"] };
+            self.containers.iter().find_map(|container| port_of(&container.spec, target))
+        });
+        let address = self.address;
+        targets.filter_map(|port| Some(SocketAddr::new(address?, mapped_port(&self.object, port)))).collect()
     }
 
     pub(super) fn drained(&mut self) {
@@ -167,5 +198,21 @@ impl PodWorker {
                 tracing::warn!(%error, folder = %folder.display(), "cannot remove a folder of a pod that is gone");
             }
         }
+    }
+}
+
+/// Returns when no connection to these addresses is open: whoever forgot the pod has closed the idle ones, so what is left carries a request.
+async fn quiet(addresses: Vec<SocketAddr>) {
+    if addresses.is_empty() {
+        return;
+    }
+    let addresses = std::sync::Arc::new(addresses);
+    loop {
+        let looked = std::sync::Arc::clone(&addresses);
+        let open = tokio::task::spawn_blocking(move || connections_to(&looked)).await.unwrap_or(0);
+        if open == 0 {
+            return;
+        }
+        tokio::time::sleep(QUIET_LOOK).await;
     }
 }
