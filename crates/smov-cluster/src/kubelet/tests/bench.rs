@@ -5,21 +5,22 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::{Admission, AdmissionRequest};
+use crate::api::{LogOptions, LogSource as _};
 use crate::controllers::fields::{items, name};
 use crate::error::ApiError;
 use crate::kinds::{EVENT, Kind, NAMESPACE, POD};
 use crate::kubelet::limits::Limits;
 use crate::kubelet::network::PodAddresses;
 use crate::kubelet::{
-    ContainerRequest, Credentials, Drain, ImageCatalog, ImageError, Kubelet, KubeletConfig, NodeConfig, PodLogs, ProcessSpec,
+    Access, ContainerRequest, Credentials, Drain, ImageCatalog, ImageError, Kubelet, KubeletConfig, NodeConfig, PodLogs, ProcessSpec,
 };
 use crate::network::PodNetwork;
 use crate::registry::{Object, Registry, Selector, WriteOptions};
@@ -41,17 +42,24 @@ impl Admission for Anything {
     }
 }
 
-/// Image `sh` runs the container's command; all others are unknown.
+/// Image `sh` gives the container's command to a shell, `own` runs it as it stands; all others are unknown.
 struct Shell;
 
 impl ImageCatalog for Shell {
     fn resolve(&self, request: &ContainerRequest<'_>) -> Result<ProcessSpec, ImageError> {
-        if request.image != "sh" {
+        if !["sh", "own"].contains(&request.image) {
             return Err(ImageError::NotFound("no such image".to_owned()));
         }
         self.resolve_exec(request, request.command)
     }
-    fn resolve_exec(&self, _request: &ContainerRequest<'_>, command: &[String]) -> Result<ProcessSpec, ImageError> {
+    fn is_own_program(&self, container: &Value) -> bool {
+        container["image"] == "own"
+    }
+    fn resolve_exec(&self, request: &ContainerRequest<'_>, command: &[String]) -> Result<ProcessSpec, ImageError> {
+        if request.image == "own" {
+            let (program, args) = command.split_first().ok_or_else(|| ImageError::NotFound("no command".to_owned()))?;
+            return Ok(ProcessSpec { program: program.into(), args: args.to_vec(), ..ProcessSpec::default() });
+        }
         let args = ["-c".to_owned()].into_iter().chain(command.iter().cloned()).collect();
         Ok(ProcessSpec { program: "/bin/sh".into(), args, ..ProcessSpec::default() })
     }
@@ -85,6 +93,7 @@ pub(super) struct Bench {
     pub(super) folder: Arc<TempDir>,
     pub(super) drained: Arc<Drained>,
     pub(super) logs: Arc<PodLogs>,
+    pub(super) access: Arc<Access>,
     shutdown: CancellationToken,
     tasks: JoinSet<()>,
 }
@@ -129,13 +138,13 @@ impl Bench {
             limits,
         };
         let kubelet = Kubelet::new(config, registry.clone()).unwrap();
-        let logs = kubelet.logs();
+        let (logs, access) = (kubelet.logs(), kubelet.access());
         let shutdown = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(crate::controllers::run(registry.clone(), shutdown.clone()));
         tasks.spawn(crate::scheduler::run(registry.clone(), shutdown.clone()));
         tasks.spawn(kubelet.run(shutdown.clone()));
-        Self { registry, folder, drained, logs, shutdown, tasks }
+        Self { registry, folder, drained, logs, access, shutdown, tasks }
     }
 
     pub(super) async fn stop(mut self) -> (Arc<TempDir>, Registry) {
@@ -144,6 +153,12 @@ impl Bench {
             ended.unwrap();
         }
         (self.folder, self.registry)
+    }
+
+    /// What a container has written so far.
+    pub(super) async fn log(&self, pod: &str, container: &str) -> String {
+        let chunks: Vec<_> = self.logs.open("shop", pod, container, LogOptions::default()).unwrap().collect().await;
+        String::from_utf8(chunks.into_iter().map(Result::unwrap).collect::<Vec<_>>().concat()).unwrap()
     }
 
     pub(super) fn create(&self, object: Value) -> Object {
