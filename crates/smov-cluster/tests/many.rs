@@ -56,8 +56,8 @@ struct Seen {
 }
 
 impl Seen {
-    fn take(&mut self, event: WatchEvent<DynamicObject>) {
-        let object = match &event {
+    fn take(&mut self, event: &WatchEvent<DynamicObject>) {
+        let object = match event {
             WatchEvent::Added(object) | WatchEvent::Modified(object) | WatchEvent::Deleted(object) => object.clone(),
             other => panic!("{other:?}"),
         };
@@ -97,7 +97,7 @@ async fn two_thousand_rules_are_listed_at_once_and_a_watch_sees_each_change_once
             let watch = api.watch(&WatchParams::default(), &version).await.unwrap();
             let (mut watch, mut seen) = (pin!(watch), Seen::default());
             while seen.deleted < MANY {
-                seen.take(watch.try_next().await.unwrap().unwrap());
+                seen.take(&watch.try_next().await.unwrap().unwrap());
             }
             seen
         }

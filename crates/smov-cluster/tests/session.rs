@@ -64,24 +64,33 @@ impl Player {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_invocation_is_answered_as_by_a_real_api_server_or_as_written_down() {
+async fn everyday_invocations_are_answered_as_by_a_real_api_server_or_as_written_down() {
+    play("everyday").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn less_common_invocations_are_answered_as_by_a_real_api_server_or_as_written_down() {
+    play("further").await;
+}
+
+async fn play(name: &str) {
     let Some(program) = kubectl::program() else { return };
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/session/everyday.session");
-    let session = script::parse(&std::fs::read_to_string(&path).unwrap());
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/session");
+    let read = |file: &str| std::fs::read_to_string(folder.join(file)).unwrap();
+    let session = script::parse(&read(&format!("{name}.session")));
+    let rules = script::parse(&read("alike.rules"));
     let server = Server::start().await;
     let shutdown = CancellationToken::new();
     let controllers = tokio::spawn(smov_cluster::controllers::run(server.cluster.registry().clone(), shutdown.clone()));
     let folder = server.folder.path().join("session");
     std::fs::create_dir(&folder).unwrap();
-    let mut player = Player { program, folder, kubeconfig: server.kubeconfig_file(), rules: Vec::new() };
+    let rules = rules.into_iter().filter_map(|step| if let Step::Replace(rule) = step { Some(rule) } else { None });
+    let player = Player { program, folder, kubeconfig: server.kubeconfig_file(), rules: rules.collect() };
     let (mut count, mut alike, mut wrong, mut told) = (0, 0, Vec::new(), String::new());
     for step in &session {
         match step {
             Step::Text(line) => told.push_str(&format!("{line}\n")),
-            Step::Replace(line, rule) => {
-                player.rules.push(rule.clone());
-                told.push_str(&format!("{line}\n"));
-            }
+            Step::Replace(_) => panic!("rules are in alike.rules"),
             Step::File { name, lines } => {
                 std::fs::write(player.folder.join(name), lines.join("\n") + "\n").unwrap();
                 told.push_str(&format!("%file {name}\n{}\n%end\n", lines.join("\n")));
@@ -98,10 +107,13 @@ async fn every_invocation_is_answered_as_by_a_real_api_server_or_as_written_down
             }
         }
     }
-    if let Some(file) = std::env::var_os("SMOV_SESSION_OUT") {
-        std::fs::write(file, told).unwrap();
+    if let Some(folder) = std::env::var_os("SMOV_SESSION_OUT") {
+        std::fs::write(Path::new(&folder).join(format!("{name}.session")), told).unwrap();
     }
-    println!("{count} invocations, {alike} answered as by a real API server, {} differently and said so", count - alike - wrong.len());
+    println!(
+        "{name}: {count} invocations, {alike} answered as by a real API server, {} differently and said so",
+        count - alike - wrong.len()
+    );
     shutdown.cancel();
     controllers.await.unwrap();
     drop(server.stop().await);

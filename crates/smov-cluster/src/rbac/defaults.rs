@@ -18,7 +18,7 @@ fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> Value {
     json!({ "apiGroups": [group], "resources": resources, "verbs": verbs })
 }
 
-fn role(name: &str, label: Option<&str>, rules: Value) -> Value {
+fn role(name: &str, label: Option<&str>, rules: &Value) -> Value {
     let mut labels = json!({ "kubernetes.io/bootstrapping": "rbac-defaults" });
     if let Some(label) = label {
         labels[format!("{GROUP}/{label}")] = json!("true");
@@ -32,7 +32,7 @@ fn role(name: &str, label: Option<&str>, rules: Value) -> Value {
 
 /// A role that is made of those with the label; it may be part of another.
 fn aggregated(name: &str, from: &str, label: Option<&str>) -> Value {
-    let mut role = role(name, label, json!([]));
+    let mut role = role(name, label, &json!([]));
     role["aggregationRule"] = json!({ "clusterRoleSelectors": [{ "matchLabels": { format!("{GROUP}/{from}"): "true" } }] });
     role
 }
@@ -54,14 +54,14 @@ fn binding(name: &str, groups: &[&str]) -> Value {
 fn roles() -> Vec<Value> {
     let paths = |urls: &[&str]| json!([{ "nonResourceURLs": urls, "verbs": ["get"] }]);
     vec![
-        role("cluster-admin", None, json!([rule("*", &["*"], &["*"]), { "nonResourceURLs": ["*"], "verbs": ["*"] }])),
+        role("cluster-admin", None, &json!([rule("*", &["*"], &["*"]), { "nonResourceURLs": ["*"], "verbs": ["*"] }])),
         aggregated("admin", "aggregate-to-admin", None),
         aggregated("edit", "aggregate-to-edit", Some("aggregate-to-admin")),
         aggregated("view", "aggregate-to-view", Some("aggregate-to-edit")),
         role(
             "system:aggregate-to-admin",
             Some("aggregate-to-admin"),
-            json!([
+            &json!([
                 rule("authorization.k8s.io", &["localsubjectaccessreviews"], &["create"]),
                 rule(GROUP, &["rolebindings", "roles"], &BOTH),
             ]),
@@ -69,7 +69,7 @@ fn roles() -> Vec<Value> {
         role(
             "system:aggregate-to-edit",
             Some("aggregate-to-edit"),
-            json!([
+            &json!([
                 rule("", &["pods/attach", "pods/exec", "pods/portforward", "pods/proxy", "secrets", "services/proxy"], &READ),
                 rule("", &["serviceaccounts"], &["impersonate"]),
                 rule("", &["pods", "pods/attach", "pods/exec", "pods/portforward", "pods/proxy"], &WRITE),
@@ -88,7 +88,7 @@ fn roles() -> Vec<Value> {
         role(
             "system:aggregate-to-view",
             Some("aggregate-to-view"),
-            json!([
+            &json!([
                 rule(
                     "",
                     &[
@@ -117,7 +117,7 @@ fn roles() -> Vec<Value> {
         role(
             "system:auth-delegator",
             None,
-            json!([
+            &json!([
                 rule("authentication.k8s.io", &["tokenreviews"], &["create"]),
                 rule("authorization.k8s.io", &["subjectaccessreviews"], &["create"]),
             ]),
@@ -125,7 +125,7 @@ fn roles() -> Vec<Value> {
         role(
             "system:basic-user",
             None,
-            json!([
+            &json!([
                 rule("authorization.k8s.io", &["selfsubjectaccessreviews", "selfsubjectrulesreviews"], &["create"]),
                 rule("authentication.k8s.io", &["selfsubjectreviews"], &["create"]),
             ]),
@@ -133,7 +133,7 @@ fn roles() -> Vec<Value> {
         role(
             "system:discovery",
             None,
-            paths(&[
+            &paths(&[
                 "/api",
                 "/api/*",
                 "/apis",
@@ -147,7 +147,7 @@ fn roles() -> Vec<Value> {
                 "/version/",
             ]),
         ),
-        role("system:public-info-viewer", None, paths(&["/healthz", "/livez", "/readyz", "/version", "/version/"])),
+        role("system:public-info-viewer", None, &paths(&["/healthz", "/livez", "/readyz", "/version", "/version/"])),
     ]
 }
 

@@ -20,22 +20,22 @@ impl Place {
         Self { _folder: folder, registry }
     }
 
-    fn create(&self, kind: &str, name: &str, rest: Value) {
+    fn create(&self, kind: &str, name: &str, rest: &Value) {
         self.create_as(None, kind, name, rest).unwrap();
     }
 
-    fn create_as(&self, user: Option<&User>, kind: &str, name: &str, rest: Value) -> Result<Written, ApiError> {
+    fn create_as(&self, user: Option<&User>, kind: &str, name: &str, rest: &Value) -> Result<Written, ApiError> {
         let mut object = json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": { "name": name } });
         if !kind.starts_with("Cluster") {
             object["metadata"]["namespace"] = json!("default");
         }
-        json_patch::merge(&mut object, &rest);
+        json_patch::merge(&mut object, rest);
         let options = WriteOptions { identity: user.cloned().map(Arc::new), ..WriteOptions::default() };
         self.registry.create(object, &options)
     }
 
     fn bind(&self, kind: &str, role_kind: &str, role: &str) {
-        self.create(kind, &format!("{role}-to-probe"), binding(role_kind, role));
+        self.create(kind, &format!("{role}-to-probe"), &binding(role_kind, role));
     }
 
     fn may(&self, method: &str, path: &str) -> Result<(), String> {
@@ -101,14 +101,14 @@ fn a_refusal_has_kubernetes_very_words() {
 #[test]
 fn a_role_holds_in_its_namespace_and_a_cluster_role_where_it_is_bound() {
     let place = Place::new();
-    place.create("Role", "reader", rules("", "pods", &["get", "list"]));
+    place.create("Role", "reader", &rules("", "pods", &["get", "list"]));
     place.bind("RoleBinding", "Role", "reader");
     assert_eq!(place.may("GET", "/api/v1/namespaces/default/pods"), Ok(()));
     assert!(place.may("GET", "/api/v1/pods").is_err());
     assert!(place.may("GET", "/api/v1/namespaces/kube-system/pods").is_err());
     assert!(place.may("GET", "/api/v1/namespaces/default/pods/a/log").is_err(), "a subresource is another resource");
     assert!(place.may("DELETE", "/api/v1/namespaces/default/pods/a").is_err());
-    place.create("ClusterRole", "nodes", rules("", "nodes", &["*"]));
+    place.create("ClusterRole", "nodes", &rules("", "nodes", &["*"]));
     place.bind("ClusterRoleBinding", "ClusterRole", "nodes");
     assert_eq!(place.may("PATCH", "/api/v1/nodes/a"), Ok(()));
 }
@@ -119,7 +119,7 @@ fn names_subresources_and_wildcards_count() {
     place.create(
         "ClusterRole",
         "some",
-        json!({ "rules": [
+        &json!({ "rules": [
             { "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["one"], "verbs": ["get", "list"] },
             { "apiGroups": ["*"], "resources": ["*/scale"], "verbs": ["update"] },
             { "nonResourceURLs": ["/metrics/*"], "verbs": ["get"] },
@@ -153,7 +153,7 @@ fn the_known_roles_are_made_of_their_parts_and_follow_them() {
     let rule = rules("networking.istio.io", "virtualservices", &["list"]);
     let mut part = json!({ "metadata": { "labels": { "rbac.authorization.k8s.io/aggregate-to-view": "true" } } });
     json_patch::merge(&mut part, &rule);
-    place.create("ClusterRole", "mesh-view", part);
+    place.create("ClusterRole", "mesh-view", &part);
     aggregate(&place.registry).unwrap();
     assert_eq!(place.may("GET", "/apis/networking.istio.io/v1/namespaces/default/virtualservices"), Ok(()));
     let admin = place.registry.get(&CLUSTER_ROLE, "", "admin").unwrap();
@@ -163,9 +163,9 @@ fn the_known_roles_are_made_of_their_parts_and_follow_them() {
 #[test]
 fn nobody_gives_away_what_he_does_not_have() {
     let place = Place::new();
-    place.create("Role", "writer", rules("rbac.authorization.k8s.io", "*", &["create", "update"]));
+    place.create("Role", "writer", &rules("rbac.authorization.k8s.io", "*", &["create", "update"]));
     place.bind("RoleBinding", "Role", "writer");
-    let refused = place.create_as(Some(&probe()), "Role", "foo", rules("", "pods", &["get", "list"])).unwrap_err();
+    let refused = place.create_as(Some(&probe()), "Role", "foo", &rules("", "pods", &["get", "list"])).unwrap_err();
     assert_eq!(
         refused.message,
         "roles.rbac.authorization.k8s.io \"foo\" is forbidden: user \"system:serviceaccount:default:probe\" \
@@ -173,13 +173,13 @@ fn nobody_gives_away_what_he_does_not_have() {
          is attempting to grant RBAC permissions not currently held:\n\
          {APIGroups:[\"\"], Resources:[\"pods\"], Verbs:[\"get\" \"list\"]}"
     );
-    let refused = place.create_as(Some(&probe()), "RoleBinding", "foo", binding("ClusterRole", "cluster-admin")).unwrap_err();
+    let refused = place.create_as(Some(&probe()), "RoleBinding", "foo", &binding("ClusterRole", "cluster-admin")).unwrap_err();
     assert!(refused.message.contains("{APIGroups:[\"*\"], Resources:[\"*\"], Verbs:[\"*\"]}"), "{refused}");
     let held = rules("rbac.authorization.k8s.io", "roles", &["create"]);
-    place.create_as(Some(&probe()), "Role", "held", held).unwrap();
-    place.create("Role", "binder", rules("rbac.authorization.k8s.io", "clusterroles", &["bind"]));
+    place.create_as(Some(&probe()), "Role", "held", &held).unwrap();
+    place.create("Role", "binder", &rules("rbac.authorization.k8s.io", "clusterroles", &["bind"]));
     place.bind("RoleBinding", "Role", "binder");
-    place.create_as(Some(&probe()), "RoleBinding", "bound", binding("ClusterRole", "cluster-admin")).unwrap();
+    place.create_as(Some(&probe()), "RoleBinding", "bound", &binding("ClusterRole", "cluster-admin")).unwrap();
 }
 
 #[test]

@@ -18,11 +18,6 @@ SETTLE_SECONDS = 20
 COMMAND_SECONDS = 60
 
 
-def answers(lines):
-    """The lines of a real answer after an invocation."""
-    return [line for line in lines if line[:1] in "|!=" and line]
-
-
 class Session:
     def __init__(self, kubeconfig, folder, kubectl):
         self.kubeconfig, self.folder, self.kubectl = kubeconfig, folder, kubectl
@@ -63,6 +58,14 @@ class Session:
             time.sleep(1.5)
 
 
+def rules(lines):
+    """Patterns and what stands for them."""
+    for line in lines:
+        if line.startswith("%replace "):
+            pattern, _, replacement = line.removeprefix("%replace ").partition(" =>")
+            yield pattern, replacement.removeprefix(" ")
+
+
 def play(session, lines):
     """The lines with real answers, and how many invocations there were."""
     told, count, place = [], 0, 0
@@ -71,10 +74,7 @@ def play(session, lines):
         line = lines[place]
         place += 1
         told.append(line)
-        if line.startswith("%replace "):
-            pattern, replacement = line.removeprefix("%replace ").split(" => ") if " => " in line else (line[9:].removesuffix(" =>"), "")
-            session.rules.append((pattern, replacement))
-        elif line.startswith("%file "):
+        if line.startswith("%file "):
             start = place
             while lines[place] != "%end":
                 place += 1
@@ -112,6 +112,7 @@ def main():
     lines = options.session.read_text().splitlines()
     with RealCluster(options.programs) as cluster, tempfile.TemporaryDirectory() as folder:
         session = Session(cluster.kubeconfig, pathlib.Path(folder), options.kubectl)
+        session.rules = list(rules((HERE / "alike.rules").read_text().splitlines()))
         if options.crds:
             apply = [options.kubectl, "--kubeconfig", str(cluster.kubeconfig), "apply", "--server-side", "-f", options.crds]
             subprocess.run(apply, check=True, stdout=subprocess.DEVNULL)

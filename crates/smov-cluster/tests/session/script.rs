@@ -7,7 +7,7 @@ pub(crate) enum Step {
     /// A remark or an empty line.
     Text(String),
     /// What is told alike from here on.
-    Replace(String, Rule),
+    Replace(Rule),
     /// A file for the invocations after it.
     File { name: String, lines: Vec<String> },
     /// One call.
@@ -112,11 +112,7 @@ pub(crate) fn parse(text: &str) -> Vec<Step> {
     let (mut steps, mut marks) = (Vec::new(), Vec::new());
     while let Some(line) = lines.pop_front() {
         if let Some(rest) = line.strip_prefix("%replace ") {
-            let (pattern, replacement) = rest.split_once(" => ").unwrap_or((rest.trim_end_matches(" =>"), ""));
-            let pattern = regex::Regex::new(&format!("(?m){pattern}")).unwrap();
-            // `$1x` is group 1 before an x here.
-            let replacement = regex::Regex::new(r"\$(\d)").unwrap().replace_all(replacement, "$${$1}").into_owned();
-            steps.push(Step::Replace(line.to_owned(), Rule(pattern, replacement)));
+            steps.push(Step::Replace(rule(rest)));
         } else if let Some(name) = line.strip_prefix("%file ") {
             let mut content = Vec::new();
             while let Some(line) = lines.pop_front().filter(|line| *line != "%end") {
@@ -133,6 +129,15 @@ pub(crate) fn parse(text: &str) -> Vec<Step> {
         }
     }
     steps
+}
+
+/// `REGEX => TEXT`; `$1` in the text is the first group.
+fn rule(text: &str) -> Rule {
+    let (pattern, replacement) = text.split_once(" => ").unwrap_or((text.trim_end_matches(" =>"), ""));
+    let pattern = regex::Regex::new(&format!("(?m){pattern}")).unwrap();
+    // `$1x` is group 1 before an x here.
+    let replacement = regex::Regex::new(r"\$(\d)").unwrap().replace_all(replacement, "$${$1}").into_owned();
+    Rule(pattern, replacement)
 }
 
 fn invocation(line: &str, marks: Vec<String>, lines: &mut VecDeque<&str>) -> Invocation {
