@@ -168,10 +168,15 @@ impl ApiError {
 
     /// 422: the options of a request are wrong; `kind` as `ListOptions`.
     pub(crate) fn invalid_options(kind: &str, cause: &Cause) -> Self {
-        let message = format!("{kind}.meta.k8s.io \"\" is invalid: {}: {}", cause.field, cause.message);
+        Self::invalid_as("meta.k8s.io", kind, cause)
+    }
+
+    /// 422: one field of what is sent, but never stored, is wrong.
+    pub(crate) fn invalid_as(group: &str, kind: &str, cause: &Cause) -> Self {
+        let message = format!("{kind}.{group} \"\" is invalid: {}: {}", cause.field, cause.message);
         let mut error = Self::new(422, "Invalid", message);
         let causes = [json!({ "reason": cause.reason, "message": cause.message, "field": cause.field })];
-        error.details = Some(json!({ "group": "meta.k8s.io", "kind": kind, "causes": causes }));
+        error.details = Some(json!({ "group": group, "kind": kind, "causes": causes }));
         error
     }
 

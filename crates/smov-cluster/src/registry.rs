@@ -28,6 +28,7 @@ mod events;
 mod fields;
 mod managed;
 mod options;
+mod pod_update;
 mod selector;
 pub(crate) mod storage;
 mod validate;

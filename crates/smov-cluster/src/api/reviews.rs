@@ -12,7 +12,7 @@ use super::{
     route::{Review, Target},
 };
 use crate::{
-    error::ApiError,
+    error::{ApiError, Cause},
     identity::User,
     rbac::{self, Attributes, Rule},
     registry::FieldValidation,
@@ -118,7 +118,9 @@ pub(super) async fn token_request(api: &Api, call: &Call, target: &Target, body:
     let (mut request, _) = body::object(&call.headers, &bytes, FieldValidation::Ignore)?;
     let seconds = request["spec"]["expirationSeconds"].as_i64().unwrap_or(3600);
     if seconds < 600 {
-        return Err(ApiError::bad_request("spec.expirationSeconds: Invalid value: may not specify a duration less than 10 minutes"));
+        let why = "may not specify a duration less than 10 minutes";
+        let cause = Cause::invalid("spec.expirationSeconds", &json!(seconds), why);
+        return Err(ApiError::invalid_as("authentication.k8s.io", "TokenRequest", &cause));
     }
     let bound = &request["spec"]["boundObjectRef"];
     let pod = (bound["kind"] == "Pod").then(|| bound["name"].as_str().unwrap_or_default());

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Attributes, Rule, authorize, rule, rules_of};
 use crate::{
-    error::{ApiError, Cause},
+    error::ApiError,
     identity::User,
     kinds::{CLUSTER_ROLE, CLUSTER_ROLE_BINDING, Kind, ROLE, ROLE_BINDING},
     registry::Registry,
@@ -23,9 +23,6 @@ pub(crate) fn check_write(
 ) -> Result<(), ApiError> {
     let binding = kind == &ROLE_BINDING || kind == &CLUSTER_ROLE_BINDING;
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
-    if binding && let Some(old) = old {
-        keep_reference(kind, name, old, object)?;
-    }
     let Some(user) = user.filter(|user| !user.is_admin()) else { return Ok(()) };
     let namespace = if kind.namespaced { object["metadata"]["namespace"].as_str().unwrap_or_default() } else { "" };
     if binding {
@@ -35,22 +32,6 @@ pub(crate) fn check_write(
     } else {
         Ok(())
     }
-}
-
-/// A binding is bound to its role for life.
-fn keep_reference(kind: &Kind, name: &str, old: &Value, new: &Value) -> Result<(), ApiError> {
-    let (old, new) = (&old["roleRef"], &new["roleRef"]);
-    if old["kind"] == new["kind"] && old["name"] == new["name"] {
-        return Ok(());
-    }
-    let text = |field: &str| new[field].as_str().unwrap_or_default();
-    let message = format!(
-        "Invalid value: {{\"APIGroup\":{:?},\"Kind\":{:?},\"Name\":{:?}}}: cannot change roleRef",
-        text("apiGroup"),
-        text("kind"),
-        text("name")
-    );
-    Err(ApiError::invalid(kind, name, &[Cause { reason: "FieldValueInvalid", field: "roleRef".to_owned(), message }]))
 }
 
 fn may(registry: &Registry, user: &User, verb: &str, resource: &str, namespace: &str, name: &str) -> bool {

@@ -4,6 +4,8 @@ use serde_json::Value;
 
 use crate::{error::ApiError, kinds::Kind};
 
+mod parse;
+
 /// Which objects a list or watch is about; the default is all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selector {
@@ -36,6 +38,10 @@ enum Test {
     NotIn(Vec<String>),
     Exists,
     Absent,
+    /// A number above this one.
+    More(i64),
+    /// A number below this one.
+    Less(i64),
 }
 
 /// Requirements on labels, all of which must hold.
@@ -45,23 +51,12 @@ pub struct LabelSelector {
 }
 
 impl LabelSelector {
-    /// Parses the text form: `a=b,c!=d,e in (f,g),h notin (i),j,!k`.
+    /// Parses the text form: `a=b,c!=d,e in (f,g),h notin (i),j,!k,l>1`.
     ///
     /// # Errors
     /// `BadRequest` with Kubernetes' wording.
     pub fn parse(text: &str) -> Result<Self, ApiError> {
-        let mut requirements = Vec::new();
-        for part in split_outside_parentheses(text) {
-            let part = part.trim();
-            if part.is_empty() {
-                continue;
-            }
-            let requirement = parse_requirement(part).ok_or_else(|| {
-                ApiError::bad_request(format!("unable to parse requirement: found '{part}', expected: !, identifier, or 'end of string'"))
-            })?;
-            requirements.push(requirement);
-        }
-        Ok(Self { requirements })
+        Ok(Self { requirements: parse::requirements(text)? })
     }
 
     /// From the object form (`matchLabels`, `matchExpressions`), or a plain map as Services have it.
@@ -100,67 +95,17 @@ impl LabelSelector {
     pub fn matches(&self, labels: &Value) -> bool {
         self.requirements.iter().all(|(key, test)| {
             let value = labels.get(key).and_then(Value::as_str);
+            let number = || value.and_then(|value| value.parse::<i64>().ok());
             match test {
                 Test::In(values) => value.is_some_and(|value| values.iter().any(|one| one == value)),
                 Test::NotIn(values) => value.is_none_or(|value| values.iter().all(|one| one != value)),
                 Test::Exists => value.is_some(),
                 Test::Absent => value.is_none(),
+                Test::More(bound) => number().is_some_and(|number| number > *bound),
+                Test::Less(bound) => number().is_some_and(|number| number < *bound),
             }
         })
     }
-}
-
-/// Splits at commas that are not between parentheses.
-fn split_outside_parentheses(text: &str) -> Vec<&str> {
-    let mut parts = Vec::new();
-    let (mut start, mut depth) = (0, 0_i32);
-    for (position, character) in text.char_indices() {
-        match character {
-            '(' => depth += 1,
-            ')' => depth -= 1,
-            ',' if depth == 0 => {
-                parts.push(&text[start..position]);
-                start = position + 1;
-            }
-            _ => {}
-        }
-    }
-    parts.push(&text[start..]);
-    parts
-}
-
-fn parse_requirement(part: &str) -> Option<(String, Test)> {
-    if let Some(key) = part.strip_prefix('!') {
-        return Some((label_key(key)?, Test::Absent));
-    }
-    if let Some((head, values)) = part.split_once('(') {
-        let values = values.strip_suffix(')')?;
-        let values = values.split(',').map(|one| one.trim().to_owned()).collect();
-        let (key, operator) = head.trim().rsplit_once(char::is_whitespace)?;
-        let test = match operator {
-            "in" => Test::In(values),
-            "notin" => Test::NotIn(values),
-            _ => return None,
-        };
-        return Some((label_key(key)?, test));
-    }
-    let value = |text: &str| {
-        let text = text.trim();
-        (!text.contains(char::is_whitespace)).then(|| vec![text.to_owned()])
-    };
-    if let Some((key, right)) = part.split_once("!=") {
-        return Some((label_key(key)?, Test::NotIn(value(right)?)));
-    }
-    if let Some((key, right)) = part.split_once("==").or_else(|| part.split_once('=')) {
-        return Some((label_key(key)?, Test::In(value(right)?)));
-    }
-    Some((label_key(part)?, Test::Exists))
-}
-
-fn label_key(text: &str) -> Option<String> {
-    let text = text.trim();
-    let fine = !text.is_empty() && text.chars().all(|character| character.is_ascii_alphanumeric() || "-_./".contains(character));
-    fine.then(|| text.to_owned())
 }
 
 /// Requirements on fields: path, wanted value, and whether it must be equal.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Key, Object, Registry, WriteOptions, Written, defaults, delete::may_go, fields, managed, validate};
+use super::{Key, Object, Registry, WriteOptions, Written, defaults, delete::may_go, fields, managed, pod_update, validate};
 use crate::{
     admission::{AdmissionRequest, Operation},
     error::ApiError,
@@ -246,13 +246,13 @@ impl Registry {
                     self.admit(Operation::Update, kind, key, &mut new, Some(&old), options, &mut warnings)?;
                 }
             }
-            if new == *old || options.dry_run {
-                return Ok(written(Arc::new(new), warnings));
-            }
             let content_changed = content_differs(&old, &new);
             if content_changed && defaults::has_generation(kind) {
                 let generation = old["metadata"]["generation"].as_i64().unwrap_or_default();
                 new["metadata"]["generation"] = json!(generation + 1);
+            }
+            if new == *old || options.dry_run {
+                return Ok(written(Arc::new(new), warnings));
             }
             let stored = {
                 let mut state = self.state();
@@ -299,6 +299,9 @@ impl Registry {
         defaults::apply(kind, object);
         validate::object(kind, object, old)?;
         crate::definitions::check(kind, object)?;
+        if let (Some(old), Some(_)) = (old, &options.identity) {
+            pod_update::check(kind, old, object)?;
+        }
         crate::rbac::check_write(self, options.identity.as_deref(), kind, object, old)?;
         warnings.extend(self.inner.admission.validate(&request, object)?);
         Ok(())

@@ -220,7 +220,8 @@ mod tests {
 
     #[test]
     fn every_kind_of_kubernetes_has_its_fields() {
-        for kind in kinds::kinds().iter().filter(|kind| !kind.custom) {
+        // A definition holds schemas, which hold schemas: it stays open.
+        for kind in kinds::kinds().iter().filter(|kind| !kind.custom && **kind != &kinds::CUSTOM_RESOURCE_DEFINITION) {
             let known = of_builtin(kind);
             assert!(!known.open && known.fields.contains_key("metadata"), "{}", kind.kind);
             assert_eq!(known.short_name(), kind.kind);

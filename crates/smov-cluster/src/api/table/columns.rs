@@ -58,6 +58,13 @@ fn list<'a>(value: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> {
     value[field].as_array().into_iter().flatten()
 }
 
+fn or_unknown(value: &Value) -> Value {
+    match value.as_str() {
+        Some(text) if !text.is_empty() => value.clone(),
+        _ => json!("<unknown>"),
+    }
+}
+
 fn unset(value: &Value) -> Value {
     if value.is_null() { json!("<unset>") } else { text(value) }
 }
@@ -255,9 +262,9 @@ pub(super) fn of(kind: &Kind) -> &'static [Column] {
             "Version" 0 |o, _| text(&o["status"]["nodeInfo"]["kubeletVersion"]),
             "Internal-IP" 1 |o, _| node_address(o, "InternalIP"),
             "External-IP" 1 |o, _| node_address(o, "ExternalIP"),
-            "OS-Image" 1 |o, _| text(&o["status"]["nodeInfo"]["osImage"]),
-            "Kernel-Version" 1 |o, _| text(&o["status"]["nodeInfo"]["kernelVersion"]),
-            "Container-Runtime" 1 |o, _| text(&o["status"]["nodeInfo"]["containerRuntimeVersion"]),
+            "OS-Image" 1 |o, _| or_unknown(&o["status"]["nodeInfo"]["osImage"]),
+            "Kernel-Version" 1 |o, _| or_unknown(&o["status"]["nodeInfo"]["kernelVersion"]),
+            "Container-Runtime" 1 |o, _| or_unknown(&o["status"]["nodeInfo"]["containerRuntimeVersion"]),
         ],
         "Namespace" => columns![
             "Name" 0 name, "Status" 0 |o, _| text(&o["status"]["phase"]), "Age" 0 time::age,
