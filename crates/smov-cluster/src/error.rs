@@ -110,10 +110,14 @@ impl ApiError {
 
     /// 422: fields are wrong, each with its path.
     pub fn invalid(kind: &Kind, name: &str, causes: &[Cause]) -> Self {
-        let told: Vec<String> = causes
-            .iter()
-            .map(|cause| if cause.field.is_empty() { cause.message.clone() } else { format!("{}: {}", cause.field, cause.message) })
-            .collect();
+        let mut told: Vec<String> = Vec::new();
+        for cause in causes {
+            let sentence = if cause.field.is_empty() { cause.message.clone() } else { format!("{}: {}", cause.field, cause.message) };
+            // Said once, however often it was found.
+            if !told.contains(&sentence) {
+                told.push(sentence);
+            }
+        }
         let told = match told.as_slice() {
             [one] => one.clone(),
             many => format!("[{}]", many.join(", ")),
@@ -131,6 +135,19 @@ impl ApiError {
     /// 400: the request makes no sense.
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self::new(400, "BadRequest", message)
+    }
+
+    /// 400: the body is of another kind than the path.
+    pub fn another_kind(wanted: &Kind, api_version: &str, kind: &str, found: Option<&Kind>) -> Self {
+        let version = api_version.rsplit('/').next().unwrap_or_default();
+        let why = match found {
+            Some(found) => {
+                let internal = wanted.group.split('.').next().filter(|group| !group.is_empty()).unwrap_or("core");
+                format!("converting ({version}.{}) to ({internal}.{}): unknown conversion", found.kind, wanted.kind)
+            }
+            None => format!("no kind {kind:?} is registered for version {api_version:?} in scheme \"pkg/runtime/scheme.go:110\""),
+        };
+        Self::bad_request(format!("{kind} in version {version:?} cannot be handled as a {}: {why}", wanted.kind))
     }
 
     /// 401: nobody known is asking.
@@ -217,7 +234,23 @@ impl ApiError {
 
     /// 422 without fields: the request is well formed but cannot be done.
     pub fn unprocessable(message: impl Into<String>) -> Self {
-        Self::new(422, "Invalid", message)
+        let mut error = Self::new(422, "Invalid", message);
+        error.details = Some(json!({}));
+        error
+    }
+
+    /// 422: what a patch makes of an object cannot be read.
+    pub fn patch_invalid(cause: &Cause) -> Self {
+        let mut error = Self::new(422, "Invalid", format!(" \"\" is invalid: {}: {}", cause.field, cause.message));
+        error.details = Some(json!({ "causes": [{ "reason": cause.reason, "message": cause.message, "field": cause.field }] }));
+        error
+    }
+
+    /// 415: there is no such kind of patch.
+    pub fn no_such_patch() -> Self {
+        let mut error = Self::new(415, "UnsupportedMediaType", "415: Unsupported Media Type");
+        error.details = Some(json!({}));
+        error
     }
 
     /// 422: a parameter of the request is wrong.
@@ -245,9 +278,7 @@ impl ApiError {
 
     /// 500 with nothing around the sentence, as Kubernetes answers a patch that cannot be merged.
     pub fn internal_plain(message: impl Into<String>) -> Self {
-        let mut error = Self::new(500, "", message);
-        error.details = None;
-        error
+        Self::new(500, "", message)
     }
 
     /// 503: not now.
@@ -278,8 +309,10 @@ impl ApiError {
             "metadata": {},
             "status": "Failure",
             "message": self.message,
-            "reason": self.reason,
         });
+        if !self.reason.is_empty() {
+            status["reason"] = json!(self.reason);
+        }
         if let Some(details) = &self.details {
             status["details"] = details.clone();
         }

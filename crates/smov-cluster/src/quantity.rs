@@ -30,6 +30,11 @@ pub(crate) fn parse(text: &str) -> Result<String, String> {
     Ok(write(number, form))
 }
 
+/// A quantity in billionths, to compare it with others.
+pub(crate) fn billionths(text: &str) -> Option<i128> {
+    read(text).ok().map(|(number, _)| number)
+}
+
 fn read(text: &str) -> Result<(i128, Form), String> {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     let end = unsigned.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(unsigned.len());

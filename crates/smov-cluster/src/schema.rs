@@ -16,7 +16,7 @@ mod custom;
 mod facts;
 
 pub(crate) use builtin::{delete_options, list_metadata, of_builtin, review, scale, status};
-pub(crate) use check::{Findings, check, go_kind};
+pub(crate) use check::{Findings, check, go_kind, go_text};
 pub(crate) use custom::of_custom;
 pub(crate) use facts::key_default;
 

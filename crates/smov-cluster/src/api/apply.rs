@@ -26,11 +26,13 @@ pub(super) fn handle(api: &Api, call: &Call, target: &Target, bytes: &[u8], opti
     if call.query.text("fieldManager").is_none() {
         return Err(ApiError::options_invalid("PatchOptions.meta.k8s.io", "fieldManager", "Required value: is required for apply patch"));
     }
-    let mut config = body::yaml(bytes)?;
+    let manifest = body::yaml(bytes)?;
+    let mut config = manifest.clone();
     objects::fit(target, &mut config)?;
     if config["metadata"].get("managedFields").is_some_and(|fields| !fields.is_null()) {
         return Err(ApiError::bad_request("metadata.managedFields must be nil"));
     }
+    api.registry().check_declared(target.kind, &manifest)?;
     let status = target.subresource.as_deref() == Some("status");
     let force = call.query.flag("force");
     let (written, created) = api.registry().apply(target.kind, target.key(), &config, force, options, status)?;

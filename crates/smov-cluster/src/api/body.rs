@@ -25,6 +25,44 @@ pub(super) fn media_type(headers: &HeaderMap) -> &str {
     headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).and_then(|value| value.split(';').next()).map_or("", str::trim)
 }
 
+/// What Go's decoder says of text that is no JSON.
+pub(super) fn go_error(error: &serde_json::Error) -> String {
+    if error.is_eof() { "unexpected end of JSON input".to_owned() } else { error.to_string() }
+}
+
+/// The first letters of a body that cannot be read.
+fn beginning(bytes: &[u8]) -> String {
+    const LETTERS: usize = 30;
+    match bytes.first() {
+        None => "<empty>".to_owned(),
+        Some(b'{') if bytes.len() > LETTERS => format!("{} ...", String::from_utf8_lossy(&bytes[..LETTERS])),
+        Some(b'{') => String::from_utf8_lossy(bytes).into_owned(),
+        Some(_) => {
+            let hex: String = bytes.iter().take(LETTERS).map(|byte| format!("{byte:02x}")).collect();
+            if bytes.len() > LETTERS { format!("{hex} ...") } else { hex }
+        }
+    }
+}
+
+/// The same for an object of a known kind, which the answer about unreadable text names.
+pub(super) fn object_of(
+    kind: &str,
+    headers: &HeaderMap,
+    bytes: &[u8],
+    validation: FieldValidation,
+) -> Result<(Value, Vec<String>), ApiError> {
+    if matches!(media_type(headers), "application/json" | "" | "*/*")
+        && let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(bytes)
+    {
+        return Err(ApiError::bad_request(format!(
+            "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: {} ({})",
+            go_error(&error),
+            beginning(bytes)
+        )));
+    }
+    object(headers, bytes, validation)
+}
+
 /// Parses an object; what is said of keys that occur twice depends on `validation`.
 pub(super) fn object(headers: &HeaderMap, bytes: &[u8], validation: FieldValidation) -> Result<(Value, Vec<String>), ApiError> {
     match media_type(headers) {
@@ -60,7 +98,7 @@ pub(super) fn yaml(bytes: &[u8]) -> Result<Value, ApiError> {
     let text = std::str::from_utf8(bytes).map_err(|_| ApiError::bad_request("error decoding YAML: the text is no UTF-8"))?;
     let options = serde_saphyr::options! { strict_booleans: true };
     serde_saphyr::from_str_with_options(text, options)
-        .map_err(|error| ApiError::bad_request(format!("error converting YAML to JSON: {error}")))
+        .map_err(|error| ApiError::bad_request(format!("error decoding YAML: error converting YAML to JSON: yaml: {error}")))
 }
 
 mod duplicates {

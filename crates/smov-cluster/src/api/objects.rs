@@ -178,7 +178,7 @@ impl Call {
 async fn create(api: &Api, call: &Call, target: &Target, body: Body) -> Result<Response, ApiError> {
     let options = call.write_options()?;
     let bytes = body::read(body).await?;
-    let (mut object, mut warnings) = body::object(&call.headers, &bytes, options.field_validation)?;
+    let (mut object, mut warnings) = body::object_of(target.kind.kind, &call.headers, &bytes, options.field_validation)?;
     fit(target, &mut object)?;
     let written = api.registry().create(object, &options)?;
     warnings.extend(written.warnings);
@@ -189,7 +189,7 @@ async fn create(api: &Api, call: &Call, target: &Target, body: Body) -> Result<R
 async fn update(api: &Api, call: &Call, target: &Target, body: Body) -> Result<Response, ApiError> {
     let options = call.write_options()?;
     let bytes = body::read(body).await?;
-    let (mut object, mut warnings) = body::object(&call.headers, &bytes, options.field_validation)?;
+    let (mut object, mut warnings) = body::object_of(target.kind.kind, &call.headers, &bytes, options.field_validation)?;
     fit(target, &mut object)?;
     let written = match target.subresource.as_deref() {
         Some("status") => api.registry().update_status(object, &options)?,
@@ -212,14 +212,11 @@ pub(super) fn fit(target: &Target, object: &mut Value) -> Result<(), ApiError> {
         return Err(ApiError::bad_request("the body must be an object"));
     }
     let expected = kind.api_version_as(&target.version);
-    let (found_kind, found_version) = (object["kind"].as_str().unwrap_or(kind.kind), object["apiVersion"].as_str().unwrap_or(&expected));
-    if found_kind != kind.kind || found_version != expected {
-        let version = found_version.rsplit('/').next().unwrap_or_default();
-        let wanted = kind.kind;
-        return Err(ApiError::bad_request(format!(
-            "{found_kind} in version {version:?} cannot be handled as a {wanted}: converting ({version}.{found_kind}) to ({}.{wanted}): unknown conversion",
-            if kind.group.is_empty() { "core" } else { kind.group.split('.').next().unwrap_or_default() },
-        )));
+    let same_kind = object["kind"].as_str().is_none_or(|found| found == kind.kind)
+        && object["apiVersion"].as_str().is_none_or(|found| found == expected);
+    if !same_kind {
+        let text = |field: &str| object[field].as_str().unwrap_or_default();
+        return Err(ApiError::another_kind(kind, text("apiVersion"), text("kind"), crate::kinds::of_object(object)));
     }
     object["apiVersion"] = json!(expected);
     object["kind"] = json!(kind.kind);

@@ -7,7 +7,6 @@ use super::{Api, Call, apply, body, objects, route::Target};
 use crate::{
     error::{ApiError, Cause},
     kinds::Kind,
-    registry::FieldValidation,
     schema,
 };
 
@@ -16,6 +15,8 @@ mod strategic;
 const JSON: &str = "application/json-patch+json";
 const MERGE: &str = "application/merge-patch+json";
 const STRATEGIC: &str = "application/strategic-merge-patch+json";
+/// All that Kubernetes says of a JSON patch that cannot be done.
+const REJECTED: &str = "the server rejected our request due to an error in our request";
 const APPLY: &str = "application/apply-patch+yaml";
 
 /// A parsed patch.
@@ -27,12 +28,22 @@ pub(super) enum Patch {
 
 impl Patch {
     pub(super) fn parse(call: &Call, bytes: &[u8]) -> Result<Self, ApiError> {
-        let wrong = |error: serde_json::Error| ApiError::bad_request(format!("error decoding patch: {error}"));
-        match body::media_type(&call.headers) {
-            JSON => Ok(Self::Json(serde_json::from_slice(bytes).map_err(wrong)?)),
-            MERGE => Ok(Self::Merge(serde_json::from_slice(bytes).map_err(wrong)?)),
-            STRATEGIC => Ok(Self::Strategic(serde_json::from_slice(bytes).map_err(wrong)?)),
-            _ => Err(ApiError::unsupported(&[JSON, MERGE, STRATEGIC, APPLY])),
+        let media = body::media_type(&call.headers);
+        if ![JSON, MERGE, STRATEGIC].contains(&media) {
+            return Err(ApiError::no_such_patch());
+        }
+        let value: Value = serde_json::from_slice(bytes)
+            .map_err(|error| ApiError::bad_request(format!("error decoding patch: {}", body::go_error(&error))))?;
+        let unreadable = |prefix: &str, wanted: &str| {
+            ApiError::bad_request(format!("{prefix}json: cannot unmarshal {} into Go value of type {wanted}", schema::go_kind(&value)))
+        };
+        match media {
+            JSON if !value.is_array() => Err(unreadable("error decoding patch: ", "[]handlers.jsonPatchOp")),
+            // An operation that nobody knows fails as one that cannot be done.
+            JSON => serde_json::from_value(value).map(Self::Json).map_err(|_| ApiError::unprocessable(REJECTED)),
+            _ if !value.is_object() => Err(unreadable("", "map[string]interface {}")),
+            MERGE => Ok(Self::Merge(value)),
+            _ => Ok(Self::Strategic(value)),
         }
     }
 
@@ -40,9 +51,7 @@ impl Patch {
     pub(super) fn apply(&self, kind: Option<&'static Kind>, object: &Value) -> Result<Value, ApiError> {
         let mut patched = object.clone();
         match self {
-            Self::Json(patch) => json_patch::patch(&mut patched, patch).map_err(|error| {
-                ApiError::unprocessable(format!("the server rejected our request due to an error in our request: {error}"))
-            })?,
+            Self::Json(patch) => json_patch::patch(&mut patched, patch).map_err(|_| ApiError::unprocessable(REJECTED))?,
             Self::Merge(patch) => json_patch::merge(&mut patched, patch),
             Self::Strategic(patch) => match kind {
                 Some(kind) if kind.custom => {
@@ -65,29 +74,31 @@ pub(super) async fn handle(api: &Api, call: &Call, target: &Target, body: Body) 
     let patch = Patch::parse(call, &bytes)?;
     let key = target.key();
     let status = target.subresource.as_deref() == Some("status");
+    let mut made = Value::Null;
     let written = api
         .registry()
         .patch(target.kind, key, &options, status, |old| {
             let present = objects::in_version(target.kind, &target.version, old);
             let mut patched = patch.apply(Some(target.kind), &present)?;
             objects::fit(target, &mut patched)?;
+            made.clone_from(&patched);
             Ok(patched)
         })
-        .map_err(|error| tell_as_patch(error, target.kind, &bytes, options.field_validation))?;
+        .map_err(|error| tell_as_patch(error, &patch, &made))?;
     objects::answer_written(call, target, &written.object, &written.warnings)
 }
 
-/// Unknown fields that a patch brings are told as Kubernetes tells them: about the patch.
-fn tell_as_patch(error: ApiError, kind: &'static Kind, patch: &[u8], validation: FieldValidation) -> ApiError {
-    let strict = validation == FieldValidation::Strict;
-    match error.message.split_once("strict decoding error: ") {
-        Some((_, why)) if strict && error.code == 400 => {
-            let patch = json!(String::from_utf8_lossy(patch));
-            let why = format!("strict decoding error: {why}");
-            ApiError::invalid(kind, "", &[Cause::invalid("patch", &patch, why)])
-        }
-        _ => error,
-    }
+/// What cannot be read is told as Kubernetes tells it: about the patch, or about what it made of the object.
+fn tell_as_patch(error: ApiError, patch: &Patch, made: &Value) -> ApiError {
+    let why = match error.message.split_once(" cannot be handled as a ") {
+        Some((_, rest)) if error.code == 400 => rest.split_once(": ").map_or(rest, |(_, why)| why),
+        _ => return error,
+    };
+    let (about, why) = match patch {
+        Patch::Strategic(value) => (schema::go_text(value), strategic::go_reason(why)),
+        Patch::Json(_) | Patch::Merge(_) => (made.to_string(), why.to_owned()),
+    };
+    ApiError::patch_invalid(&Cause::invalid("patch", &json!(about), why))
 }
 
 /// Merges a strategic merge patch into an object whose `kind` says which lists have keys.

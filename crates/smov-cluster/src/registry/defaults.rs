@@ -72,6 +72,11 @@ pub(super) fn carry_over(kind: &Kind, old: &Value, new: &mut Value) {
 
 /// Fills in defaults; again and again changes nothing.
 pub(super) fn apply(kind: &Kind, object: &mut Value) {
+    if matches!(kind.kind, "Pod" | "Deployment" | "ReplicaSet" | "Service")
+        && let Some(map) = object.as_object_mut()
+    {
+        default(map, "spec", json!({}));
+    }
     match kind.kind {
         "Namespace" => namespace(object),
         "Pod" => {
@@ -97,6 +102,16 @@ pub(super) fn apply(kind: &Kind, object: &mut Value) {
                 default(spec, "replicas", json!(1));
             }
             template(&mut object["spec"]);
+        }
+        "PodDisruptionBudget" => {
+            if let Some(map) = object.as_object_mut() {
+                default(map, "status", json!({}));
+            }
+            if let Some(status) = object["status"].as_object_mut() {
+                for field in ["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"] {
+                    default(status, field, json!(0));
+                }
+            }
         }
         "Service" => service(object),
         "Secret" => secret(object),
@@ -139,7 +154,12 @@ fn strategy(spec: &mut Map<String, Value>) {
 }
 
 fn template(spec: &mut Value) {
+    let Some(map) = spec.as_object_mut() else { return };
+    default(map, "template", json!({}));
     let template = &mut spec["template"];
+    if let Some(map) = template.as_object_mut() {
+        default(map, "spec", json!({}));
+    }
     if let Some(metadata) = template.get_mut("metadata").and_then(Value::as_object_mut) {
         // kubectl and kustomize like to send it.
         if metadata.get("creationTimestamp").is_some_and(Value::is_null) {

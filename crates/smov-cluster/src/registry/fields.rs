@@ -23,7 +23,9 @@ pub(super) fn check(
     if let Some(wrong) = &wrong
         && (!kind.custom || wrong.path.starts_with("metadata"))
     {
-        return Err(cannot(&wrong.sentence));
+        // Of custom kinds the metadata is read by itself.
+        let sentence = if kind.custom { wrong.sentence.replacen(".metadata.", ".", 1) } else { wrong.sentence.clone() };
+        return Err(cannot(&sentence));
     }
     let told: Vec<String> = unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
     if validation == FieldValidation::Strict && !told.is_empty() {

@@ -18,6 +18,7 @@ use crate::{
     schema::Shape,
 };
 
+pub(super) mod declared;
 mod merge;
 mod set;
 #[cfg(test)]

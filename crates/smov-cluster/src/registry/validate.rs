@@ -11,8 +11,10 @@ use crate::{
     network::ServiceNetwork,
 };
 
+mod container;
 mod metadata;
 mod names;
+mod policy;
 mod service;
 mod workload;
 
@@ -29,7 +31,9 @@ pub(super) fn object(kind: &'static Kind, object: &Value, old: Option<&Value>) -
         "Deployment" | "ReplicaSet" => workload::controller(object, old, &mut causes),
         "Service" => service::check(object, old, &mut causes),
         "ConfigMap" | "Secret" => keys(kind, object, old, &mut causes),
-        "RoleBinding" | "ClusterRoleBinding" => role_binding(object, old, &mut causes),
+        "Role" | "ClusterRole" => policy::role(kind, object, &mut causes),
+        "RoleBinding" | "ClusterRoleBinding" => policy::binding(kind, object, old, &mut causes),
+        "PodDisruptionBudget" => policy::budget(object, &mut causes),
         _ => {}
     }
     if !causes.is_empty() {
@@ -72,28 +76,29 @@ fn keys(kind: &Kind, object: &Value, old: Option<&Value>, causes: &mut Vec<Cause
             }
         }
     }
+    for key in object["data"].as_object().into_iter().flat_map(|map| map.keys()) {
+        if !object["binaryData"][key.as_str()].is_null() {
+            causes.push(Cause::invalid(format!("data[{key}]"), &json!(key), "duplicate of key present in binaryData"));
+        }
+    }
+    if object["type"] == "kubernetes.io/tls" {
+        for key in ["tls.crt", "tls.key"].into_iter().filter(|key| object["data"][*key].is_null()) {
+            causes.push(Cause::required(format!("data[{key}]"), ""));
+        }
+    }
     if let Some(old) = old {
-        if old["immutable"] == true && (old["data"] != object["data"] || old["binaryData"] != object["binaryData"]) {
-            causes.push(Cause::forbidden("data", "field is immutable when `immutable` is set"));
+        if old["immutable"] == true {
+            let why = "field is immutable when `immutable` is set";
+            if object["immutable"] != true {
+                causes.push(Cause::forbidden("immutable", why));
+            }
+            for field in ["data", "binaryData"].into_iter().filter(|field| old[*field] != object[*field]) {
+                causes.push(Cause::forbidden(field, why));
+            }
         }
         if kind.kind == "Secret" && old["type"] != object["type"] {
             causes.push(Cause::invalid("type", &object["type"], "field is immutable"));
         }
-    }
-}
-
-fn role_binding(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
-    let role = &object["roleRef"];
-    if role["name"].as_str().is_none_or(str::is_empty) {
-        causes.push(Cause::required("roleRef.name", ""));
-    }
-    if !matches!(role["kind"].as_str(), Some("Role" | "ClusterRole")) {
-        causes.push(Cause::not_supported("roleRef.kind", &role["kind"], &["ClusterRole", "Role"]));
-    }
-    if let Some(old) = old
-        && old["roleRef"] != *role
-    {
-        causes.push(Cause::invalid("roleRef", role, "cannot change roleRef"));
     }
 }
 

@@ -145,6 +145,14 @@ impl Registry {
         self.rewrite(kind, &key(kind, namespace, name), options, (part, Record::of(options)), change)
     }
 
+    /// Whether a manifest may be applied at all.
+    ///
+    /// # Errors
+    /// Its fields do not fit its kind.
+    pub(crate) fn check_declared(&self, kind: &'static Kind, config: &Value) -> Result<(), ApiError> {
+        managed::declared::check(kind, &Shape::Object(schema::of(kind, self)), config)
+    }
+
     /// Server-side apply: the manifest's fields are set, those that the manager gave up go; true: the object is new.
     pub(crate) fn apply(
         &self,

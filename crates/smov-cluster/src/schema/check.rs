@@ -119,9 +119,7 @@ impl Walk {
             (shape, found) => {
                 let found = found.clone();
                 let (go, open_api) = (go_type(shape, &self.holder, field), open_api_type(shape));
-                if matches!(shape, Shape::IntOrString) {
-                    self.refuse(format!("json: cannot unmarshal {} into Go value of type int32", go_kind(&found)));
-                } else if matches!(shape, Shape::Quantity) {
+                if matches!(shape, Shape::Quantity) {
                     self.refuse(quantity::EXPRESSION.to_owned());
                 } else {
                     self.wrong(&found, &go, open_api);
@@ -188,11 +186,28 @@ pub(crate) fn go_kind(value: &Value) -> String {
     }
 }
 
+/// A value as Go prints it.
+pub(crate) fn go_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Object(map) => go_map(map),
+        Value::Array(list) => format!("[{}]", list.iter().map(go_text).collect::<Vec<_>>().join(" ")),
+        Value::Null => "<nil>".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn go_map(map: &Map<String, Value>) -> String {
+    let mut entries: Vec<String> = map.iter().map(|(name, value)| format!("{name}:{}", go_text(value))).collect();
+    entries.sort_unstable();
+    format!("map[{}]", entries.join(" "))
+}
+
 /// The name of the Go type of a field.
 fn go_type(shape: &Shape, holder: &str, field: &str) -> String {
     match shape {
         Shape::Any => "interface {}".to_owned(),
-        Shape::Text => go_text(holder, field).to_owned(),
+        Shape::Text => go_text_type(holder, field).to_owned(),
         Shape::Bytes => "[]uint8".to_owned(),
         Shape::Time(TimeScale::Micros) => "v1.MicroTime".to_owned(),
         Shape::Time(_) => "v1.Time".to_owned(),
@@ -200,7 +215,7 @@ fn go_type(shape: &Shape, holder: &str, field: &str) -> String {
         Shape::Integer(Width::Int64) => "int64".to_owned(),
         Shape::Number => "float64".to_owned(),
         Shape::Boolean => "bool".to_owned(),
-        Shape::IntOrString => "intstr.IntOrString".to_owned(),
+        Shape::IntOrString => "int32".to_owned(),
         Shape::Quantity => "resource.Quantity".to_owned(),
         Shape::List(item, _) => format!("[]{}", go_type(item, holder, field)),
         Shape::Map(item, _) if matches!(**item, Shape::Quantity) => "v1.ResourceList".to_owned(),
@@ -210,7 +225,7 @@ fn go_type(shape: &Shape, holder: &str, field: &str) -> String {
 }
 
 /// Texts with a Go type of their own, where people meet them.
-fn go_text(holder: &str, field: &str) -> &'static str {
+fn go_text_type(holder: &str, field: &str) -> &'static str {
     match (holder, field) {
         (_, "imagePullPolicy" | "pullPolicy") => "v1.PullPolicy",
         (_, "protocol") => "v1.Protocol",

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     error::ApiError,
-    schema::{ObjectType, PatchStrategy, Shape},
+    schema::{ObjectType, PatchStrategy, Shape, go_text},
 };
 
 /// Merges a patch into an object; without its type lists are replaced.
@@ -65,7 +65,7 @@ fn merge_map(known: Known<'_>, object: &mut Value, patch: &Map<String, Value>) -
             return Ok(());
         }
         Some(other) => {
-            return Err(ApiError::bad_request(format!("unknown patch type found: {other}")));
+            return Err(ApiError::internal_plain(format!("unknown patch type: {other} in map: {}", go_map_text(patch))));
         }
     }
     if !object.is_object() {
@@ -169,7 +169,7 @@ fn merge_list(known: Known<'_>, strategy: PatchStrategy, field: &str, list: &mut
             continue;
         }
         let Some(wanted) = inner.get(key) else {
-            let told = go_map(inner);
+            let told = go_map_text(inner);
             return Err(ApiError::internal_plain(format!("map: {told} does not contain declared merge key: {key}")));
         };
         if directive.as_deref() == Some("delete") {
@@ -186,20 +186,16 @@ fn merge_list(known: Known<'_>, strategy: PatchStrategy, field: &str, list: &mut
     Ok(())
 }
 
-/// A map as Go prints it.
-fn go_map(map: &Map<String, Value>) -> String {
-    fn go(value: &Value) -> String {
-        match value {
-            Value::String(text) => text.clone(),
-            Value::Object(map) => go_map(map),
-            Value::Array(list) => format!("[{}]", list.iter().map(go).collect::<Vec<_>>().join(" ")),
-            Value::Null => "<nil>".to_owned(),
-            other => other.to_string(),
-        }
+fn go_map_text(map: &Map<String, Value>) -> String {
+    go_text(&Value::Object(map.clone()))
+}
+
+/// Strategic patches are read by another decoder, which says less of values of the wrong type.
+pub(super) fn go_reason(why: &str) -> String {
+    match why.strip_prefix("json: cannot unmarshal ").and_then(|rest| rest.rsplit_once(" of type ")) {
+        Some((_, wanted)) if !wanted.contains(['.', '[']) => format!("unrecognized type: {wanted}"),
+        _ => why.to_owned(),
     }
-    let mut entries: Vec<String> = map.iter().map(|(name, value)| format!("{name}:{}", go(value))).collect();
-    entries.sort_unstable();
-    format!("map[{}]", entries.join(" "))
 }
 
 /// Elements that `order` names come in that order; the others go before the first of them that they stood before.

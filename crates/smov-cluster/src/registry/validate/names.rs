@@ -56,6 +56,27 @@ pub(super) fn path_segment(text: &str) -> Option<String> {
     ["/", "%"].into_iter().find(|part| text.contains(part)).map(|part| format!("may not contain '{part}'"))
 }
 
+/// Names of ports: everything that is wrong.
+pub(super) fn port(text: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if text.len() > 15 {
+        wrong.push(too_long(15));
+    }
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-') {
+        wrong.push("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)".to_owned());
+    }
+    if !text.bytes().any(|byte| byte.is_ascii_alphabetic()) {
+        wrong.push("must contain at least one letter (a-z)".to_owned());
+    }
+    if text.contains("--") {
+        wrong.push("must not contain consecutive hyphens".to_owned());
+    }
+    if text.starts_with('-') || text.ends_with('-') {
+        wrong.push("must not begin or end with a hyphen".to_owned());
+    }
+    wrong
+}
+
 /// Values of labels.
 pub(super) fn label_value(text: &str) -> Option<String> {
     if text.len() > 63 {

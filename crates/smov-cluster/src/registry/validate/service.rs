@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{metadata, names, workload::port_number};
+use super::{
+    container::{number, number_or_name, protocol},
+    metadata, names,
+};
 use crate::error::Cause;
 
 const TYPES: [&str; 4] = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
@@ -50,14 +53,12 @@ fn ports(spec: &Value, external: bool, causes: &mut Vec<Cause>) {
                 }
             }
         }
-        port_number(&port["port"], &format!("{path}.port"), causes);
-        if port["targetPort"].is_number() {
-            port_number(&port["targetPort"], &format!("{path}.targetPort"), causes);
+        number(&port["port"], &format!("{path}.port"), causes);
+        if !port["targetPort"].is_null() {
+            number_or_name(&port["targetPort"], &format!("{path}.targetPort"), causes);
         }
+        protocol(&port["protocol"], &path, causes);
         let protocol = port["protocol"].as_str().unwrap_or_default();
-        if !["TCP", "UDP", "SCTP"].contains(&protocol) {
-            causes.push(Cause::not_supported(format!("{path}.protocol"), &port["protocol"], &["SCTP", "TCP", "UDP"]));
-        }
         if !seen_ports.insert((protocol, port["port"].as_i64())) {
             let value = json!({ "port": port["port"], "protocol": protocol });
             causes.push(Cause::duplicate(path, &value));

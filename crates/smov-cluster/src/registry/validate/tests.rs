@@ -2,7 +2,7 @@ use super::*;
 use crate::kinds;
 
 fn deployment() -> Value {
-    json!({
+    let mut deployment = json!({
         "metadata": { "name": "web", "namespace": "default" },
         "spec": {
             "replicas": 1,
@@ -12,7 +12,9 @@ fn deployment() -> Value {
                 "spec": { "restartPolicy": "Always", "containers": [{ "name": "web", "image": "web" }] },
             },
         },
-    })
+    });
+    crate::registry::defaults::apply(&kinds::DEPLOYMENT, &mut deployment);
+    deployment
 }
 
 fn fields(error: &ApiError) -> Vec<String> {
@@ -31,7 +33,7 @@ fn every_wrong_field_is_told_at_once() {
     wrong["metadata"]["name"] = json!("Web");
     wrong["spec"]["replicas"] = json!(-1);
     wrong["spec"]["selector"]["matchLabels"]["app"] = json!("other");
-    wrong["spec"]["template"]["spec"]["containers"][0]["ports"] = json!([{ "containerPort": 70000 }]);
+    wrong["spec"]["template"]["spec"]["containers"][0]["ports"] = json!([{ "containerPort": 70000, "protocol": "TCP" }]);
     let error = object(&kinds::DEPLOYMENT, &wrong, None).unwrap_err();
     assert_eq!(error.code, 422);
     assert_eq!(

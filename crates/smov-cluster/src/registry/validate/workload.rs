@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{metadata, names};
+use super::{container, metadata, names};
 use crate::{error::Cause, registry::LabelSelector};
 
 /// A pod by itself; most of its spec never changes.
@@ -37,44 +37,56 @@ pub(super) fn pod(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) 
 /// A Deployment or ReplicaSet.
 pub(super) fn controller(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
     let spec = &object["spec"];
-    if spec["replicas"].as_i64().is_none_or(|replicas| replicas < 0) {
-        let path = "spec.replicas";
-        causes.push(Cause::invalid(path, &spec["replicas"], "must be greater than or equal to 0"));
-    }
+    let deployment = object["kind"] == "Deployment";
+    container::not_negative(&spec["replicas"], "spec.replicas", causes);
     let selector = LabelSelector::from_object(&spec["selector"]);
     let labels = &spec["template"]["metadata"]["labels"];
+    let before = causes.len();
     if spec["selector"].is_null() {
         causes.push(Cause::required("spec.selector", ""));
-    } else if selector.is_empty() {
-        let path = "spec.selector";
-        let why = "empty selector is invalid for deployment";
-        causes.push(Cause::invalid(path, &spec["selector"], why));
+    } else {
+        expressions(&spec["selector"]["matchExpressions"], "spec.selector", causes);
+        if causes.len() > before {
+            causes.push(Cause::invalid("spec.selector", &spec["selector"], "invalid label selector"));
+        } else if selector.is_empty() {
+            let what = if deployment { "deployment" } else { "replicaset" };
+            causes.push(Cause::invalid("spec.selector", &spec["selector"], format_args!("empty selector is invalid for {what}")));
+        }
     }
-    if !selector.matches(labels) {
+    let readable = causes.len() == before || spec["selector"].is_null();
+    if readable && (spec["selector"].is_null() || !selector.matches(labels)) {
         let path = "spec.template.metadata.labels";
         let why = "`selector` does not match template `labels`";
         causes.push(Cause::invalid(path, labels, why));
     }
-    expressions(&spec["selector"]["matchExpressions"], causes);
     if let Some(old) = old
         && old["spec"]["selector"] != spec["selector"]
     {
         causes.push(Cause::invalid("spec.selector", &spec["selector"], "field is immutable"));
     }
     metadata::labels(labels, "spec.template.metadata.labels", causes);
-    strategy(spec, causes);
     let pod = &spec["template"]["spec"];
+    pod_spec(pod, "spec.template.spec", causes);
     if pod["restartPolicy"].as_str().is_some_and(|policy| policy != "Always") {
         let path = "spec.template.spec.restartPolicy";
         causes.push(Cause::not_supported(path, &pod["restartPolicy"], &["Always"]));
     }
-    pod_spec(pod, "spec.template.spec", causes);
+    strategy(spec, causes);
+    for field in ["minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"] {
+        container::not_negative(&spec[field], &format!("spec.{field}"), causes);
+    }
+    let ready = spec["minReadySeconds"].as_i64().unwrap_or_default();
+    if deployment && spec["progressDeadlineSeconds"].as_i64().is_some_and(|deadline| deadline <= ready) {
+        let why = "must be greater than minReadySeconds";
+        causes.push(Cause::invalid("spec.progressDeadlineSeconds", &spec["progressDeadlineSeconds"], why));
+    }
 }
 
-fn expressions(expressions: &Value, causes: &mut Vec<Cause>) {
+/// The conditions of a label selector.
+pub(super) fn expressions(expressions: &Value, path: &str, causes: &mut Vec<Cause>) {
     const OPERATORS: [&str; 4] = ["DoesNotExist", "Exists", "In", "NotIn"];
     for (place, one) in expressions.as_array().into_iter().flatten().enumerate() {
-        let path = format!("spec.selector.matchExpressions[{place}]");
+        let path = format!("{path}.matchExpressions[{place}]");
         let operator = one["operator"].as_str().unwrap_or_default();
         let values = one["values"].as_array().is_some_and(|values| !values.is_empty());
         if !OPERATORS.contains(&operator) {
@@ -119,114 +131,113 @@ fn strategy(spec: &Value, causes: &mut Vec<Cause>) {
                 causes.push(Cause::invalid(path, &rolling["maxUnavailable"], why));
             }
         }
-        Some(_) => causes.push(Cause::not_supported("spec.strategy.type", &strategy["type"], &["Recreate", "RollingUpdate"])),
+        Some(kind) => {
+            // The whole strategy, as Kubernetes has it in memory.
+            let value = json!({ "Type": kind, "RollingUpdate": null });
+            causes.push(Cause::not_supported("spec.strategy", &value, &["Recreate", "RollingUpdate"]));
+        }
     }
 }
 
 fn pod_spec(spec: &Value, path: &str, causes: &mut Vec<Cause>) {
-    let containers = spec["containers"].as_array().map(Vec::as_slice).unwrap_or_default();
-    if containers.is_empty() {
+    let mut volumes = BTreeSet::new();
+    for (place, one) in spec["volumes"].as_array().into_iter().flatten().enumerate() {
+        volume(one, &format!("{path}.volumes[{place}]"), &mut volumes, causes);
+    }
+    if spec["containers"].as_array().is_none_or(Vec::is_empty) {
         causes.push(Cause::required(format!("{path}.containers"), ""));
     }
-    let mut volumes = BTreeSet::new();
-    for (place, volume) in spec["volumes"].as_array().into_iter().flatten().enumerate() {
-        let path = format!("{path}.volumes[{place}].name");
-        let name = volume["name"].as_str().unwrap_or_default();
-        if name.is_empty() {
-            causes.push(Cause::required(path, ""));
-        } else if let Some(why) = names::label(name) {
-            causes.push(Cause::invalid(path, &volume["name"], why));
-        } else if !volumes.insert(name) {
-            causes.push(Cause::duplicate(path, &volume["name"]));
-        }
-    }
-    let policy = spec["restartPolicy"].as_str().unwrap_or_default();
-    if !["Always", "OnFailure", "Never"].contains(&policy) {
-        causes.push(Cause::not_supported(format!("{path}.restartPolicy"), &spec["restartPolicy"], &["Always", "OnFailure", "Never"]));
-    }
-    if spec["terminationGracePeriodSeconds"].as_i64().is_some_and(|grace| grace < 0) {
-        let path = format!("{path}.terminationGracePeriodSeconds");
-        let why = "must be greater than or equal to 0";
-        causes.push(Cause::invalid(path, &spec["terminationGracePeriodSeconds"], why));
-    }
     let mut seen = BTreeSet::new();
-    for list in ["initContainers", "containers"] {
+    for list in ["containers", "initContainers"] {
         for (place, one) in spec[list].as_array().into_iter().flatten().enumerate() {
             let path = format!("{path}.{list}[{place}]");
+            container::check(one, &path, &volumes, causes);
             let name = one["name"].as_str().unwrap_or_default();
             if !name.is_empty() && !seen.insert(name) {
                 causes.push(Cause::duplicate(format!("{path}.name"), &one["name"]));
             }
-            container(one, &path, &volumes, causes);
         }
+    }
+    let mut word = |field: &str, words: &[&str]| {
+        if !spec[field].as_str().is_some_and(|value| words.contains(&value)) {
+            causes.push(Cause::not_supported(format!("{path}.{field}"), &spec[field], words));
+        }
+    };
+    word("restartPolicy", &["Always", "OnFailure", "Never"]);
+    word("dnsPolicy", &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"]);
+    metadata::labels(&spec["nodeSelector"], &format!("{path}.nodeSelector"), causes);
+    let mut named = |field: &str, check: fn(&str) -> Option<String>| {
+        let name = spec[field].as_str().unwrap_or_default();
+        if let Some(why) = check(name).filter(|_| !name.is_empty()) {
+            causes.push(Cause::invalid(format!("{path}.{field}"), &spec[field], why));
+        }
+    };
+    named("serviceAccountName", names::subdomain);
+    named("nodeName", names::subdomain);
+    named("hostname", names::label);
+    named("subdomain", names::label);
+    if spec["activeDeadlineSeconds"].as_i64().is_some_and(|seconds| seconds < 1) {
+        let why = "must be between 1 and 2147483647, inclusive";
+        causes.push(Cause::invalid(format!("{path}.activeDeadlineSeconds"), &spec["activeDeadlineSeconds"], why));
+    }
+    for (place, one) in spec["tolerations"].as_array().into_iter().flatten().enumerate() {
+        toleration(one, &format!("{path}.tolerations[{place}]"), causes);
     }
 }
 
-fn container(one: &Value, path: &str, volumes: &BTreeSet<&str>, causes: &mut Vec<Cause>) {
-    match one["name"].as_str().unwrap_or_default() {
-        "" => causes.push(Cause::required(format!("{path}.name"), "")),
-        name => {
-            if let Some(why) = names::label(name) {
-                causes.push(Cause::invalid(format!("{path}.name"), &one["name"], why));
+fn volume<'a>(volume: &'a Value, path: &str, seen: &mut BTreeSet<&'a str>, causes: &mut Vec<Cause>) {
+    // In the order in which Kubernetes looks at them.
+    const SOURCES: [&str; 9] =
+        ["emptyDir", "hostPath", "secret", "nfs", "configMap", "persistentVolumeClaim", "downwardAPI", "projected", "csi"];
+    let mut sources = 0;
+    for source in SOURCES.into_iter().filter(|source| !volume[*source].is_null()) {
+        sources += 1;
+        let required = match source {
+            _ if sources > 1 => {
+                causes.push(Cause::forbidden(format!("{path}.{source}"), "may not specify more than 1 volume type"));
+                continue;
             }
+            "configMap" => "name",
+            "secret" => "secretName",
+            "persistentVolumeClaim" => "claimName",
+            "hostPath" => "path",
+            _ => continue,
+        };
+        if volume[source][required].as_str().is_none_or(str::is_empty) {
+            causes.push(Cause::required(format!("{path}.{source}.{required}"), ""));
         }
     }
-    if one["image"].as_str().is_none_or(|image| image.trim().is_empty()) {
-        causes.push(Cause::required(format!("{path}.image"), ""));
-    }
-    let mut seen = BTreeSet::new();
-    for (place, port) in one["ports"].as_array().into_iter().flatten().enumerate() {
-        let path = format!("{path}.ports[{place}]");
-        port_number(&port["containerPort"], &format!("{path}.containerPort"), causes);
-        if let Some(name) = port["name"].as_str()
-            && !seen.insert(name)
-        {
-            causes.push(Cause::duplicate(format!("{path}.name"), &port["name"]));
-        }
-    }
-    for (place, variable) in one["env"].as_array().into_iter().flatten().enumerate() {
-        let path = format!("{path}.env[{place}]");
-        match variable["name"].as_str().unwrap_or_default() {
-            "" => causes.push(Cause::required(format!("{path}.name"), "")),
-            name => {
-                if let Some(why) = names::variable(name) {
-                    causes.push(Cause::invalid(format!("{path}.name"), &variable["name"], why));
-                }
-            }
-        }
-        let both = variable["value"].as_str().is_some_and(|value| !value.is_empty()) && !variable["valueFrom"].is_null();
-        if both {
-            let why = "may not be specified when `value` is not empty";
-            causes.push(Cause::invalid(format!("{path}.valueFrom"), &json!(""), why));
-        }
-    }
-    let mut paths = BTreeSet::new();
-    for (place, mount) in one["volumeMounts"].as_array().into_iter().flatten().enumerate() {
-        let path = format!("{path}.volumeMounts[{place}]");
-        let name = mount["name"].as_str().unwrap_or_default();
-        if name.is_empty() {
-            causes.push(Cause::required(format!("{path}.name"), ""));
-        } else if !volumes.contains(name) {
-            causes.push(Cause { reason: "FieldValueNotFound", field: format!("{path}.name"), message: format!("Not found: {name:?}") });
-        }
-        match mount["mountPath"].as_str().unwrap_or_default() {
-            "" => causes.push(Cause::required(format!("{path}.mountPath"), "")),
-            at if !paths.insert(at) => {
-                let why = "must be unique";
-                causes.push(Cause::invalid(format!("{path}.mountPath"), &json!(at), why));
-            }
-            _ => {}
-        }
+    let name = volume["name"].as_str().unwrap_or_default();
+    let path = format!("{path}.name");
+    if name.is_empty() {
+        causes.push(Cause::required(path, ""));
+    } else if let Some(why) = names::label(name) {
+        causes.push(Cause::invalid(path, &volume["name"], why));
+    } else if !seen.insert(name) {
+        causes.push(Cause::duplicate(path, &volume["name"]));
     }
 }
 
-/// 1 to 65535.
-pub(super) fn port_number(value: &Value, path: &str, causes: &mut Vec<Cause>) {
-    match value.as_i64() {
-        None => causes.push(Cause::required(path, "")),
-        Some(number) if !(1..=65_535).contains(&number) => {
-            causes.push(Cause::invalid(path, value, "must be between 1 and 65535, inclusive"));
+fn toleration(one: &Value, path: &str, causes: &mut Vec<Cause>) {
+    let key = one["key"].as_str().unwrap_or_default();
+    if let Some(why) = names::qualified(key).filter(|_| !key.is_empty()) {
+        causes.push(Cause::invalid(format!("{path}.key"), &one["key"], why));
+    }
+    let operator = one["operator"].as_str().unwrap_or_default();
+    if key.is_empty() && operator != "Exists" {
+        let why = "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
+        causes.push(Cause::invalid(format!("{path}.operator"), &json!(operator), why));
+    }
+    match operator {
+        "" | "Equal" => {}
+        "Exists" if one["value"].as_str().is_some_and(|value| !value.is_empty()) => {
+            causes.push(Cause::invalid(format!("{path}.operator"), one, "value must be empty when `operator` is 'Exists'"));
         }
-        Some(_) => {}
+        "Exists" => {}
+        _ => causes.push(Cause::not_supported(format!("{path}.operator"), &one["operator"], &["Equal", "Exists"])),
+    }
+    let effects = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
+    if one["effect"].as_str().is_some_and(|effect| !effect.is_empty() && !effects.contains(&effect)) {
+        causes.push(Cause::not_supported(format!("{path}.effect"), &one["effect"], &effects));
     }
 }
