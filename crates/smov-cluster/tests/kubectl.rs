@@ -240,7 +240,7 @@ async fn mistakes_are_told_with_their_place() {
                 .replace("spec:\n  selector: {matchLabels", "spec:\n  replicas: many\n  selector: {matchLabels"),
         )
         .await;
-    assert!(text.err.contains("cannot unmarshal string into Go struct field Deployment.spec.replicas of type int32"), "{}", text.err);
+    assert!(text.err.contains("cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32"), "{}", text.err);
     let selector = kubectl
         .with_input(
             "apply -f -",
