@@ -88,6 +88,8 @@ struct Plane {
     config: ProxyConfig,
     running: Running,
     certificates: Certificates,
+    /// By the last snapshot.
+    needs_certificate: AtomicBool,
     draining: AtomicBool,
 }
 
@@ -101,7 +103,10 @@ impl Steered for Plane {
     }
 
     async fn take(&self, snapshot: Snapshot) -> Result<(), String> {
-        self.running.publish(snapshot).await.map_err(|rejected| rejected.reason)
+        let needs_certificate = snapshot.needs_certificate();
+        self.running.publish(snapshot).await.map_err(|rejected| rejected.reason)?;
+        self.needs_certificate.store(needs_certificate, Relaxed);
+        Ok(())
     }
 
     fn certificates(&self) -> Option<&Certificates> {
@@ -125,7 +130,13 @@ pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> Result<(),
     let metrics = bind(SocketAddr::new(proxy.pod.address, proxy.ports.metrics)).await?;
     let running = Envoy::spawn(config.envoy)?;
     info!(pid = running.id(), "Envoy starts");
-    let plane = Arc::new(Plane { config: proxy, running, certificates: Certificates::default(), draining: AtomicBool::new(false) });
+    let plane = Arc::new(Plane {
+        config: proxy,
+        running,
+        certificates: Certificates::default(),
+        needs_certificate: AtomicBool::new(false),
+        draining: AtomicBool::new(false),
+    });
     let mut pages = JoinSet::new();
     pages.spawn(serve(ready, plane.clone(), Page::Ready));
     pages.spawn(serve(metrics, plane.clone(), Page::Metrics));
@@ -192,6 +203,9 @@ async fn serve(listener: TcpListener, plane: Arc<Plane>, page: Page) {
 async fn answer(plane: Arc<Plane>, page: Page, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let (status, kind, text) = match (page, request.uri().path()) {
         (Page::Ready, "/healthz/ready") => match (plane.running.version(), plane.draining.load(Relaxed)) {
+            (Some(_), false) if plane.needs_certificate.load(Relaxed) && plane.certificates.issued().is_none() => {
+                (StatusCode::SERVICE_UNAVAILABLE, "text/plain", "no certificate has arrived yet\n".to_owned())
+            }
             (Some(_), false) => (StatusCode::OK, "text/plain", "LIVE\n".to_owned()),
             (Some(_), true) => (StatusCode::SERVICE_UNAVAILABLE, "text/plain", "DRAINING\n".to_owned()),
             (None, _) => (StatusCode::SERVICE_UNAVAILABLE, "text/plain", "Envoy has no configuration yet\n".to_owned()),

@@ -124,6 +124,7 @@ impl<'w> Prepared<'w> {
                 Role::Gateway => Vec::new(),
             },
             clusters: (*self.clusters_for(&workload, proxy.role)).clone(),
+            mutual_tls: self.peer_authentications.of_workload(&workload).mode,
             peers: self.peers.clone(),
             path_normalization: self.world.mesh.path_normalization,
             protected: self.world.protected.clone(),

@@ -10,7 +10,7 @@ use crate::cluster::{Cluster, Protocol};
 use crate::names::{ClusterName, Hostname, Port};
 use crate::route::RouteTable;
 use crate::split::Split;
-use crate::tls::MutualTlsMode;
+use crate::tls::{ClusterTls, MutualTlsMode};
 use crate::workload::Workload;
 
 /// Counts up within one control plane; a proxy acknowledges it. `epoch` tells restarts of the control plane apart.
@@ -39,6 +39,9 @@ pub struct Snapshot {
     pub ingress: BTreeMap<Port, RouteTable>,
     /// The pod's own ports that the sidecar serves.
     pub inbound: Vec<InboundPort>,
+    /// What the pod's ports take of which `inbound` does not speak.
+    #[serde(default)]
+    pub mutual_tls: MutualTlsMode,
     /// The clusters that the routes lead to.
     pub clusters: BTreeMap<ClusterName, Cluster>,
     /// Who is behind which address: for the peer's labels in metrics and records.
@@ -51,6 +54,16 @@ pub struct Snapshot {
     /// The mesh's trust domain: the first part of every identity.
     #[serde(default = "default_trust_domain")]
     pub trust_domain: Arc<str>,
+}
+
+impl Snapshot {
+    /// Is its proxy of no use without a certificate? It is where it has to show one: at a port that takes nothing else, and towards clusters
+    /// that want one. A permissive port serves plaintext meanwhile.
+    pub fn needs_certificate(&self) -> bool {
+        let mut modes = self.inbound.iter().map(|port| port.mutual_tls).chain([self.mutual_tls]);
+        let strict = modes.any(|mode| mode == MutualTlsMode::Strict);
+        strict || self.clusters.values().any(|cluster| matches!(cluster.tls, ClusterTls::Auto(_) | ClusterTls::IstioMutual(_)))
+    }
 }
 
 fn default_trust_domain() -> Arc<str> {

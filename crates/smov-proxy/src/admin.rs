@@ -33,7 +33,7 @@ pub(crate) fn answer(shared: &Arc<Shared>, door: Door, request: &Request<Incomin
     match (door, path) {
         (Door::Admin | Door::Metrics, "/stats/prometheus") => page(StatusCode::OK, "text/plain; version=0.0.4", shared.scrape()),
         (Door::Ready, "/healthz/ready") | (Door::Admin, "/ready") => match (shared.pin(), shared.draining.load(Relaxed)) {
-            (Some(view), false) if view.needs_certificate() && shared.certificates.current().is_none() => {
+            (Some(view), false) if view.snapshot.needs_certificate() && shared.certificates.current().is_none() => {
                 page(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "no certificate has arrived yet\n".to_owned())
             }
             (Some(_), false) => page(StatusCode::OK, "text/plain", "LIVE\n".to_owned()),

@@ -14,7 +14,7 @@ use smov_model::names::{ClusterName, HostPattern, Hostname, Namespace, Port, Ser
 use smov_model::route::{RouteAction, RouteTable, VirtualHost, canonical_host};
 use smov_model::snapshot::Snapshot;
 use smov_model::split::{Split, Weight};
-use smov_model::tls::{ClusterTls, MutualTlsMode, SpiffeId};
+use smov_model::tls::{MutualTlsMode, SpiffeId};
 use smov_model::workload::Workload;
 
 use crate::cluster::ClusterView;
@@ -196,13 +196,6 @@ impl View {
             let identity = identity?;
             self.peers_by_identity.get(&(identity.namespace.clone(), identity.service_account.clone()))?.as_ref()
         })
-    }
-
-    /// Is this proxy of no use without a certificate? It is where it has to show one: at a port that takes nothing else, and towards
-    /// clusters that want one. A permissive port serves plaintext meanwhile.
-    pub(crate) fn needs_certificate(&self) -> bool {
-        let strict = self.inbound.values().any(|port| port.mutual_tls == MutualTlsMode::Strict);
-        strict || self.clusters().any(|cluster| matches!(cluster.source.tls, ClusterTls::Auto(_) | ClusterTls::IstioMutual(_)))
     }
 
     pub(crate) fn is_peer_address(&self, address: IpAddr) -> bool {

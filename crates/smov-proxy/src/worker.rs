@@ -135,7 +135,9 @@ impl Shared {
 
     /// What the latest snapshot says of a port of the pod.
     pub(crate) fn inbound_port(&self, port: u16) -> InboundView {
-        self.view.load().as_ref().and_then(|view| view.inbound(port)).unwrap_or_default()
+        self.view.load().as_ref().map_or_else(InboundView::default, |view| {
+            view.inbound(port).unwrap_or(InboundView { mutual_tls: view.snapshot.mutual_tls, ..InboundView::default() })
+        })
     }
 
     /// Waits for the first snapshot.

@@ -73,7 +73,13 @@ pub(super) fn watch(api: &Api, call: &Call, target: &Target) -> Result<Response,
     let now = Instant::now();
     let state = Stream {
         initial: initial.then(|| watch.waiting()),
-        call: Call { method: call.method.clone(), headers: call.headers.clone(), query: call.query.clone(), user: call.user.clone(), upgrade: None },
+        call: Call {
+            method: call.method.clone(),
+            headers: call.headers.clone(),
+            query: call.query.clone(),
+            user: call.user.clone(),
+            upgrade: None,
+        },
         target: target.clone(),
         form,
         watch,

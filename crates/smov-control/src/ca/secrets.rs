@@ -91,13 +91,18 @@ impl AuthoritySecrets {
     /// Takes what is there into use. Says whether there is something.
     async fn settle(&mut self) -> bool {
         let chosen = [PluggedIn::SECRET, PluggedIn::OWN_SECRET].into_iter().find_map(|name| Some((name, self.found.get(name)?)));
-        let Some((name, secret)) = chosen else { return self.found_one().await };
+        let Some((name, secret)) = chosen else {
+            // A Secret that is taken away, as `kubectl replace --force` does, changes nothing before another one comes.
+            let has_one = self.state.borrow().signer.is_some();
+            return has_one || self.found_one().await;
+        };
         let Some(plugged_in) = read(secret) else {
             let (cert, key) = (PluggedIn::KEYS[0], PluggedIn::KEYS[1]);
             self.trouble(format!("Secret `{name}` lacks {cert} or {key}"));
             return true;
         };
         if self.tried.as_ref() == Some(&plugged_in) {
+            self.state.send_if_modified(|state| state.signer.is_some() && state.trouble.take().is_some());
             return true;
         }
         match Signer::new(&plugged_in, SystemTime::now()) {

@@ -57,17 +57,20 @@ fn listener(name: &str, address: SocketAddr, filter: Value) -> Value {
 /// A pod's own port with the filter chains of its mode, Istio's `getFilterChainMatchOptions`: what fits none of them is closed.
 fn inbound_listener(snapshot: &Snapshot, mut listener: Value, inbound: &InboundListen) -> Value {
     let known = snapshot.inbound.iter().find(|known| known.port.number() == inbound.port);
-    // Ports to which no Service leads are Istio's pass-through: taken as they come.
-    let Some(known) = known.filter(|known| known.mutual_tls != MutualTlsMode::Disable) else { return listener };
+    // Ports to which no Service leads take what the workload takes, as Istio's pass-through chains.
+    let (mode, protocol) = known.map_or((snapshot.mutual_tls, Protocol::Http), |known| (known.mutual_tls, known.protocol));
+    if mode == MutualTlsMode::Disable {
+        return listener;
+    }
     let filters = listener["filter_chains"][0]["filters"].take();
     let chain = |name: &str, matching: Value, secured: bool| {
         let mut chain = json!({"name": name, "filter_chain_match": matching, "filters": filters});
         if secured {
-            chain["transport_socket"] = tls::downstream(known.protocol, &snapshot.trust_domain);
+            chain["transport_socket"] = tls::downstream(protocol, &snapshot.trust_domain);
         }
         chain
     };
-    let chains = match (known.mutual_tls, known.protocol) {
+    let chains = match (mode, protocol) {
         (MutualTlsMode::Strict, _) => vec![chain("mutual_tls", json!({"transport_protocol": "tls"}), true)],
         (MutualTlsMode::Permissive | MutualTlsMode::Disable, protocol) => {
             let of_the_mesh = json!({"transport_protocol": "tls", "application_protocols": tls::OF_THE_MESH});

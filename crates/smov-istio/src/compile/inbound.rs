@@ -1,7 +1,8 @@
-//! The ports of the proxy's own pod: those to which a Service leads.
+//! The ports of the proxy's own pod: those to which a Service leads, and those of which a PeerAuthentication speaks.
 
 use std::collections::BTreeMap;
 
+use smov_model::cluster::Protocol;
 use smov_model::names::Port;
 use smov_model::snapshot::InboundPort;
 
@@ -33,6 +34,11 @@ impl Prepared<'_> {
                 };
                 ports.entry(port).or_insert_with(entry);
             }
+        }
+        // No Service need lead to a port for its own mode to hold.
+        for port in self.peer_authentications.ports_of(&workload) {
+            let mutual_tls = self.peer_authentications.of(&workload, port).mode;
+            ports.entry(port).or_insert_with(|| InboundPort { port, protocol: Protocol::Http, service: None, mutual_tls });
         }
         ports.into_values().collect()
     }

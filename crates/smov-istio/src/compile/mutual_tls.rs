@@ -54,16 +54,32 @@ impl<'w> PeerAuthentications<'w> {
 
     /// What a port of a workload takes: the port's own setting, the workload's, the namespace's, the mesh's, PERMISSIVE; `UNSET` inherits.
     pub(crate) fn of(&self, workload: &Workload, port: Port) -> Mode {
-        let policies = self.workloads.get(workload.namespace.as_str()).into_iter().flatten();
-        let selects = |policy: &&&Resource<PeerAuthenticationSpec>| {
-            policy.spec.labels().iter().all(|(key, value)| workload.labels.get(key) == Some(value))
-        };
-        let own = policies.clone().find(selects);
+        let own = self.own(workload);
         let of_port = own.and_then(|policy| {
             let setting = policy.spec.port_level_mtls.as_ref()?.get(&port.to_string())?;
             said(policy, Some(setting), &format!("spec.portLevelMtls.{port}.mode"))
         });
-        of_port.or_else(|| said_by(*own?)).unwrap_or_else(|| self.of_namespace(&workload.namespace))
+        of_port.or_else(|| said_by(own?)).unwrap_or_else(|| self.of_namespace(&workload.namespace))
+    }
+
+    /// What the ports of a workload take of which no policy speaks by number.
+    pub(crate) fn of_workload(&self, workload: &Workload) -> Mode {
+        self.own(workload).and_then(said_by).unwrap_or_else(|| self.of_namespace(&workload.namespace))
+    }
+
+    /// The ports of a workload of which a policy speaks by number.
+    pub(crate) fn ports_of(&self, workload: &Workload) -> impl Iterator<Item = Port> {
+        let ports = self.own(workload).and_then(|policy| policy.spec.port_level_mtls.as_ref());
+        ports.into_iter().flat_map(|ports| ports.keys()).filter_map(|port| port.parse::<u32>().ok()?.try_into().ok())
+    }
+
+    /// The policy that selects a workload.
+    fn own(&self, workload: &Workload) -> Option<&'w Resource<PeerAuthenticationSpec>> {
+        let policies = self.workloads.get(workload.namespace.as_str()).into_iter().flatten();
+        let selects = |policy: &&Resource<PeerAuthenticationSpec>| {
+            policy.spec.labels().iter().all(|(key, value)| workload.labels.get(key) == Some(value))
+        };
+        policies.copied().find(selects)
     }
 
     /// What workloads of a namespace take that no PeerAuthentication selects.

@@ -86,8 +86,9 @@ impl Issued {
     ) -> Result<Self, UnusableCertificate> {
         let chain_der = certificates(chain_pem).ok_or(UnusableCertificate::Pem("chain"))?;
         let roots_der = certificates(roots_pem).ok_or(UnusableCertificate::Pem("roots"))?;
-        let read = |all: &[CertificateDer<'static>]| all.iter().map(Certificate::read).collect::<Result<Vec<_>, _>>();
-        let (chain, roots) = (read(&chain_der)?, read(&roots_der)?);
+        let chain = chain_der.iter().map(Certificate::read).collect::<Result<Vec<_>, _>>()?;
+        // Roots are read to be shown; one that cannot be may still be trusted.
+        let roots: Vec<_> = roots_der.iter().filter_map(|root| Certificate::read(root).ok()).collect();
         let own = &chain[0];
         let principal: Arc<str> = own.uris.first().ok_or(UnusableCertificate::NoIdentity)?.as_str().into();
         let identity: SpiffeId = principal.parse()?;
@@ -158,6 +159,7 @@ pub(super) fn certificates(pem: &str) -> Option<Vec<CertificateDer<'static>>> {
 /// These as roots.
 pub(super) fn trust(certificates: Vec<CertificateDer<'static>>) -> Result<RootCertStore, rustls::Error> {
     let mut trusted = RootCertStore::empty();
-    certificates.into_iter().try_for_each(|certificate| trusted.add(certificate))?;
-    Ok(trusted)
+    // As the authority that sent them: those that cannot be roots are passed over, as long as one can.
+    let (added, _) = trusted.add_parsable_certificates(certificates);
+    if added == 0 { Err(rustls::Error::InvalidCertificate(rustls::CertificateError::BadEncoding)) } else { Ok(trusted) }
 }

@@ -1,5 +1,6 @@
 //! TLS that a rule describes in full: `SIMPLE` and `MUTUAL`. Files are read when the snapshot that names them comes into use.
 
+use std::io::Read;
 use std::sync::{Arc, OnceLock};
 
 use rustls::client::ClientConfig;
@@ -11,6 +12,9 @@ use smov_model::tls::{ClientCertificate, OriginTls, Roots};
 use super::issued::{certificates, sessions, trust};
 use super::provider;
 use super::verify::{Names, ServerVerifier};
+
+/// The largest file of certificates that is read, in bytes.
+const MAX_FILE: u64 = 1 << 20;
 
 /// Where systems keep the certificates that they trust.
 const BUNDLES: [&str; 6] = [
@@ -50,8 +54,19 @@ pub(super) fn configure(origin: &OriginTls) -> Result<ClientConfig, String> {
     Ok(config)
 }
 
+/// A file's text. What a rule names may be anything: a device or a pipe would never end.
 fn read(path: &str) -> Result<String, String> {
-    std::fs::read_to_string(path).map_err(|error| format!("{path}: {}", crate::upstream::plain(&error)))
+    let told = |error: std::io::Error| format!("{path}: {}", crate::upstream::plain(&error));
+    let about = std::fs::metadata(path).map_err(told)?;
+    if !about.is_file() {
+        return Err(format!("{path}: not a plain file"));
+    }
+    if about.len() > MAX_FILE {
+        return Err(format!("{path}: larger than {MAX_FILE} bytes"));
+    }
+    let mut text = String::new();
+    std::fs::File::open(path).and_then(|file| file.take(MAX_FILE).read_to_string(&mut text)).map_err(told)?;
+    Ok(text)
 }
 
 fn roots(pem: &str) -> Result<Arc<RootCertStore>, String> {

@@ -25,6 +25,8 @@ const RENEW_AT: f64 = 0.5;
 const JITTER: f64 = 0.01;
 /// How long an answer may take before the question is asked again.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How often the wall clock is looked at.
+const CLOCK_CHECK: Duration = Duration::from_secs(5);
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// However short-lived certificates are.
@@ -45,6 +47,8 @@ struct Asking {
     key: Option<PrivatePkcs8KeyDer<'static>>,
     /// When to ask next.
     next: Instant,
+    /// The same by the wall clock, seconds since 1970; `None` = only `next` counts.
+    renew_at: Option<u64>,
     refusals: u32,
     number: u64,
 }
@@ -80,7 +84,7 @@ impl Default for Certificates {
     fn default() -> Self {
         Self {
             current: ArcSwapOption::empty(),
-            asking: Mutex::new(Asking { key: None, next: Instant::now(), refusals: 0, number: 0 }),
+            asking: Mutex::new(Asking { key: None, next: Instant::now(), renew_at: None, refusals: 0, number: 0 }),
             moved: Notify::new(),
             changed: watch::Sender::new(0),
         }
@@ -91,12 +95,19 @@ impl Certificates {
     /// Makes a key and gives its public half for [`smov_model::wire::FromProxy::CertificateRequest`]. The answer is for this key alone.
     pub fn request(&self) -> Result<String, UnusableCertificate> {
         let random = SystemRandom::new();
-        let key =
-            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random).map_err(|_| UnusableCertificate::Key)?.as_ref().to_vec();
-        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &key, &random).map_err(|_| UnusableCertificate::Key)?;
         let mut asking = self.asking();
+        // A question that is still open is asked again for the same key: whichever answer comes first fits.
+        let key: Vec<u8> = match &asking.key {
+            Some(key) => key.secret_pkcs8_der().to_vec(),
+            None => EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random)
+                .map_err(|_| UnusableCertificate::Key)?
+                .as_ref()
+                .to_vec(),
+        };
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &key, &random).map_err(|_| UnusableCertificate::Key)?;
         asking.key = Some(key.into());
         asking.next = Instant::now() + PATIENCE;
+        asking.renew_at = None;
         Ok(BASE64_STANDARD.encode(pair.public_key().as_ref()))
     }
 
@@ -117,7 +128,9 @@ impl Certificates {
         info!(identity = %issued.principal, serial = %issued.own().serial, lifetime = lifetime.as_secs(), "certificate in use");
         asking.number += 1;
         asking.refusals = 0;
-        asking.next = Instant::now() + lifetime.mul_f64(share).max(SHORTEST_WAIT);
+        let wait = lifetime.mul_f64(share).max(SHORTEST_WAIT);
+        asking.next = Instant::now() + wait;
+        asking.renew_at = Some(super::now() + wait.as_secs() + 1);
         // Under the lock, so that a later one is never replaced by an earlier.
         self.current.store(Some(Arc::new(issued)));
         self.changed.send_modify(|count| *count += 1);
@@ -151,9 +164,16 @@ impl Certificates {
     /// Waits until it is time to ask.
     pub async fn due(&self) {
         loop {
-            let next = self.asking().next;
+            let (next, renew_at) = {
+                let asking = self.asking();
+                (asking.next, asking.renew_at)
+            };
+            if Instant::now() >= next || renew_at.is_some_and(|at| super::now() >= at) {
+                return;
+            }
+            // The clock of timers stands still while a laptop sleeps; certificates end all the same.
             tokio::select! {
-                () = sleep_until(next) => return,
+                () = sleep_until(next.min(Instant::now() + CLOCK_CHECK)) => {}
                 () = self.moved.notified() => {}
             }
         }

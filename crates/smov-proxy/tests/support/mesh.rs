@@ -231,6 +231,7 @@ pub fn snapshot(proxy: Arc<Workload>) -> Snapshot {
         clusters: BTreeMap::new(),
         peers: BTreeMap::new(),
         path_normalization: PathNormalization::default(),
+        mutual_tls: smov_model::tls::MutualTlsMode::default(),
         protected: Vec::new(),
         trust_domain: DEFAULT_TRUST_DOMAIN.into(),
     }

@@ -32,7 +32,8 @@ pub(crate) struct Images {
 }
 
 /// Images that name a program of ours, or one that smov starts itself; their commands never run.
-const KNOWN: [&str; 10] = ["user-service", "movie-service", "booking-service", "api-gateway", "echo", "pilot", "proxyv2", "redis", "valkey", "socat"];
+const KNOWN: [&str; 10] =
+    ["user-service", "movie-service", "booking-service", "api-gateway", "echo", "pilot", "proxyv2", "redis", "valkey", "socat"];
 
 /// The role behind an image's last name part: `theater-msa/user-service:v1` is `user-service`.
 fn repository(image: &str) -> &str {
