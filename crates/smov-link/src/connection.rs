@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rand::rngs::SmallRng;
 use rand::{RngCore, SeedableRng};
+use rustix::net::sockopt::set_socket_linger;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -36,7 +37,7 @@ pub(crate) async fn relay(
 ) {
     counters.opened.fetch_add(1, Relaxed);
     let _closed = Closed(counters);
-    let mut server = match reach(remote, target, settings.clone(), &mut dice).await {
+    let mut server = match reach(&client, remote, target, settings.clone(), &mut dice).await {
         Ok(server) => server,
         Err(reason) => {
             debug!(%target, reason, "the link does not reach its target");
@@ -86,13 +87,17 @@ async fn both(forth: impl Future<Output = End>, back: impl Future<Output = End>)
 
 /// Dials the target from the client's own address, after the round trip that a connect takes on such a line.
 async fn reach(
+    client: &TcpStream,
     remote: SocketAddr,
     target: SocketAddr,
     mut settings: watch::Receiver<Settings>,
     dice: &mut SmallRng,
 ) -> Result<TcpStream, String> {
     let cut_off = || "the link is cut".to_owned();
-    let up = settings.wait_for(|settings| settings.state != State::Stalled).await.map(|settings| *settings).map_err(|_| cut_off())?;
+    let up = tokio::select! {
+        up = settings.wait_for(|settings| settings.state != State::Stalled) => up.map(|settings| *settings).map_err(|_| cut_off())?,
+        () = gone(client) => return Err("the client has gone".to_owned()),
+    };
     if up.state == State::Cut {
         return Err(cut_off());
     }
@@ -106,7 +111,10 @@ async fn reach(
         if remote.ip().is_loopback() && target.ip().is_loopback() && remote.is_ipv4() {
             socket.bind(SocketAddr::new(remote.ip(), 0))?;
         }
+        // Until it carries something, a connection that is given up is a reset, too.
+        set_socket_linger(&socket, Some(Duration::ZERO))?;
         let stream = socket.connect(target).await?;
+        set_socket_linger(&stream, None)?;
         stream.set_nodelay(true)?;
         Ok::<_, std::io::Error>(stream)
     };
@@ -120,9 +128,16 @@ async fn reach(
     }
 }
 
+/// Ready when a client that waits for a stalled line has given up.
+async fn gone(client: &TcpStream) {
+    while !line::has_left(client).await {
+        sleep(line::CHECK).await;
+    }
+}
+
 /// Makes the close of this stream a reset.
 fn reset(stream: &TcpStream) {
-    let _ = rustix::net::sockopt::set_socket_linger(stream, Some(Duration::ZERO));
+    let _ = set_socket_linger(stream, Some(Duration::ZERO));
 }
 
 struct Closed<'a>(&'a Counters);

@@ -8,15 +8,22 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use rand::Rng;
 use rand::rngs::SmallRng;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::watch;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use crate::settings::{Settings, State};
 
 /// Bytes on their way in one direction of one connection, at most; beyond it the sender waits, as it would for a full window.
 const IN_FLIGHT: usize = 1 << 20;
+
+/// How often a stalled line looks whether anybody is still there.
+pub(crate) const CHECK: Duration = Duration::from_secs(1);
+
+/// How long a stalled line keeps a connection whose sender has ended.
+const LEFT: Duration = Duration::from_secs(10);
 
 /// Read at once, at most.
 const CHUNK: usize = 16 << 10;
@@ -54,8 +61,10 @@ pub(crate) async fn carry(
         match now.state {
             State::Cut => return End::Cut,
             State::Stalled => {
-                if settings.changed().await.is_err() {
-                    return End::Cut;
+                tokio::select! {
+                    changed = settings.changed() => if changed.is_err() { return End::Cut },
+                    // Over a line that stays stalled, those who left must not be kept for ever.
+                    () = left(&from) => return End::Cut,
                 }
                 now = *settings.borrow_and_update();
                 continue;
@@ -103,6 +112,21 @@ pub(crate) async fn carry(
             }
         }
     }
+}
+
+/// Ready when the sender has ended or broken its side and [`LEFT`] has passed since it was seen.
+async fn left(from: &ReadHalf<'_>) {
+    while !has_left(from.as_ref()).await {
+        sleep(CHECK).await;
+    }
+    sleep(LEFT).await;
+}
+
+/// Has the other side ended or broken its half of the connection? What it sent before may still wait to be read.
+pub(crate) async fn has_left(stream: &TcpStream) -> bool {
+    // Nothing to hear at all is no end; asking must not wait for it.
+    let ready = tokio::time::timeout(Duration::ZERO, stream.ready(Interest::READABLE)).await;
+    ready.is_ok_and(|ready| ready.is_ok_and(|ready| ready.is_read_closed() || ready.is_error()))
 }
 
 /// Ready when the first flight is due; never without one.

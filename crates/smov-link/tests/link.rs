@@ -28,7 +28,7 @@ async fn bench(settings: Settings) -> Bench {
     link.route(Routes::from([(through, to)]));
     let task = AbortOnDropHandle::new(tokio::spawn(link.clone().run(CancellationToken::new())));
     let bench = Bench { link, through, target, _task: task };
-    if settings.state != State::Cut {
+    if settings.state == State::Up {
         bench.listens().await;
     }
     bench
@@ -173,4 +173,17 @@ async fn an_address_in_use_is_told_and_tried_again() {
     let _client = TcpStream::connect(at).await.unwrap();
     target.accept().await.unwrap();
     drop(task);
+}
+
+#[tokio::test]
+async fn who_gives_up_on_a_stalled_link_is_not_kept() {
+    let bench = bench(Settings { state: State::Stalled, ..Settings::default() }).await;
+    let mut came = 0;
+    while came < 3 {
+        came += u32::from(TcpStream::connect(bench.through).await.is_ok());
+        tokio::task::yield_now().await;
+    }
+    while bench.link.figures().opened < 3 || bench.link.figures().open > 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

@@ -67,6 +67,7 @@ pub(crate) struct Running {
 pub(crate) fn run(global: &Global, up: &Up, language: Language) -> Outcome {
     let started = Instant::now();
     crate::roles::log_to(std::env::var("RUST_LOG").ok());
+    take_all_files();
     if !cfg!(target_os = "linux") {
         return Err(Failure::new(Exit::Usage, text::LINUX_ONLY, &[&std::env::consts::OS]).hint(text::LINUX_ONLY_HINT, &[]));
     }
@@ -99,6 +100,15 @@ pub(crate) fn run(global: &Global, up: &Up, language: Language) -> Outcome {
         language: language.code(),
     };
     crate::roles::runtime(true).block_on(serve(state, plan, baseline, manifests, operator, language, started))
+}
+
+/// Pods, watches and the link take a file each: as many as this user may have, for this process and its children.
+fn take_all_files() {
+    let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Nofile, limit) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
 }
 
 /// Envoy must be there before anything starts, and rolls dice of its own.
