@@ -137,7 +137,7 @@ pub struct ConnectionLimits {
     pub max_requests_per_connection: u32,
     /// Retries in flight.
     pub max_retries: u32,
-    /// How long a TCP connect may take. Default 10 s.
+    /// How long a connect may take, TCP and TLS together. Default 10 s.
     pub connect_timeout: Duration,
     /// How long an unused connection is kept. Default 1 h.
     pub idle_timeout: Duration,

@@ -8,6 +8,8 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde_json::json;
 
+use smov_model::snapshot::Snapshot;
+
 use crate::body::ResponseBody;
 use crate::calendar;
 use crate::tls::certificate::Certificate;
@@ -41,7 +43,7 @@ pub(crate) fn answer(shared: &Arc<Shared>, door: Door, request: &Request<Incomin
             (None, _) => page(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "no configuration has arrived yet\n".to_owned()),
         },
         (Door::Admin, "/config_dump") => match shared.pin() {
-            Some(view) => document(&*view.snapshot),
+            Some(view) => document(&without_keys(&view.snapshot)),
             None => document(&serde_json::Value::Null),
         },
         (Door::Admin, "/clusters") => document(&clusters(shared)),
@@ -54,6 +56,18 @@ pub(crate) fn answer(shared: &Arc<Shared>, door: Door, request: &Request<Incomin
         (Door::Metrics, _) => not_found("/stats/prometheus\n"),
         (Door::Ready, _) => not_found("/healthz/ready\n"),
     }
+}
+
+/// A snapshot as it may be shown: keys that it carries are left out, as in Envoy's page.
+fn without_keys(snapshot: &Snapshot) -> serde_json::Value {
+    let mut shown = serde_json::to_value(snapshot).unwrap_or_default();
+    let clusters = shown.get_mut("clusters").and_then(serde_json::Value::as_object_mut);
+    for cluster in clusters.into_iter().flat_map(|clusters| clusters.values_mut()) {
+        if let Some(key) = cluster.pointer_mut("/tls/origin/client/pem/private_key") {
+            *key = "[redacted]".into();
+        }
+    }
+    shown
 }
 
 fn clusters(shared: &Shared) -> serde_json::Value {

@@ -76,7 +76,8 @@ fn accept(worker: &Rc<Worker>, app: &App, downstream: &Downstream, parts: &mut P
     headers::strip_hop_by_hop(&mut parts.headers);
     parts.headers.remove(header::EXPECT);
     headers::forward_client(&mut parts.headers, downstream.peer.as_ref().and_then(|peer| peer.forwarded.as_ref()));
-    parts.headers.entry(headers::FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
+    let scheme = if downstream.peer.is_some() { "https" } else { "http" };
+    parts.headers.entry(headers::FORWARDED_PROTO).or_insert(HeaderValue::from_static(scheme));
     let id = parts.headers.entry(headers::REQUEST_ID).or_insert_with(|| worker.request_id()).clone();
     let mut exchange = Exchange::start(worker, downstream, Direction::Inbound, parts, id);
     exchange.note(Phase::Accept);

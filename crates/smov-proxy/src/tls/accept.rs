@@ -13,12 +13,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use rustls::HandshakeKind;
 use rustls::server::{Acceptor, ClientHello};
 use smov_model::cluster::Protocol;
 use smov_model::tls::MutualTlsMode;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{timeout, timeout_at};
 use tokio_rustls::server::StartHandshake;
@@ -37,6 +38,8 @@ use crate::worker::{Downstream, Shared};
 const HANDSHAKE: u8 = 0x16;
 /// What a client may send before its hello is complete, in bytes.
 const HELLO: usize = 16 << 10;
+/// How long a client is heard that was refused.
+const HEARD_OUT: Duration = Duration::from_secs(1);
 /// Offered by sidecars, and by them alone.
 const OF_THE_MESH: [&[u8]; 5] = [b"istio", b"istio-peer-exchange", b"istio-http/1.0", b"istio-http/1.1", b"istio-h2"];
 
@@ -126,9 +129,24 @@ async fn secure(
     let config = if port.protocol == Protocol::Http && names_http() { &issued.http } else { &issued.opaque };
     let start = StartHandshake::from_parts(accepted, hello.stream);
     let accepting = start.into_stream_with(config.clone(), |connection| connection.set_buffer_limit(Some(BUFFER)));
-    let stream = accepting.await.map_err(|error| Failure::of(&error))?;
+    let stream = accepting.into_fallible().await.map_err(|(error, stream)| {
+        tokio::task::spawn_local(hear_out(stream));
+        Failure::of(&error)
+    })?;
     downstream.peer = Some(Arc::new(client_of(shared, &stream, &issued.principal)?));
     Ok(Stream::Server(Box::new(stream)))
+}
+
+/// Reads what a refused client still sends, for a moment: closed with bytes unread, the connection would be reset, and the alert that says why
+/// might be lost with it. In TLS 1.3 a client sends its request before it can know.
+async fn hear_out(mut stream: TcpStream) {
+    let mut piece = [0; 1024];
+    let hear = async {
+        stream.shutdown().await?;
+        while stream.read(&mut piece).await? > 0 {}
+        Ok::<_, io::Error>(())
+    };
+    let _ = timeout(HEARD_OUT, hear).await;
 }
 
 fn is_of_the_mesh(client: &ClientHello<'_>) -> bool {

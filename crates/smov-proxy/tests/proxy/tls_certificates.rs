@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
-use smov_model::tls::{ClusterTls, MutualTlsMode};
+use smov_model::tls::{ClientCertificate, ClusterTls, MutualTlsMode, OriginTls};
 use smov_model::wire::{FromProxy, ProxyRole, ToProxy};
 use smov_proxy::config::ControlAddress;
 use tokio::net::{UnixListener, UnixStream};
@@ -132,5 +132,17 @@ fn new_certificates_under_load_fail_no_request() {
         assert_eq!(metric(&page, &["istio_requests_total", "response_code=\"200\""]), served.get(), "{page}");
         assert!(metric(&page, &["envoy_cluster_ssl_handshake{"]) > 400);
         assert_eq!(pod.sidecar.handle.refused(), []);
+    });
+}
+
+#[test]
+fn the_page_of_the_configuration_shows_no_key() {
+    run(async {
+        let pem = ClientCertificate::Pem { certificate: "CERT".to_owned(), private_key: "SECRET".to_owned() };
+        let mut cluster = cluster(None, &[]);
+        cluster.tls = ClusterTls::Origin(Box::new(OriginTls { client: Some(pem), ..OriginTls::default() }));
+        let caller = caller(caller_snapshot(vec![], vec![cluster]));
+        let page = get(caller.admin, "http://x/config_dump", &[]).await.body;
+        assert!(page.contains("CERT") && page.contains("[redacted]") && !page.contains("SECRET"), "{page}");
     });
 }

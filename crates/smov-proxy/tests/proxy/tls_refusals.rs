@@ -145,14 +145,20 @@ fn a_caller_whose_certificate_is_refused_finds_the_alert_in_its_record() {
         let certificates = caller.handle.certificates();
         let chain = other.certify(&certificates.request().unwrap(), &identity("api-gateway"), |_| {});
         certificates.take(&chain, &(other.roots() + &authority.roots())).unwrap();
-        let reply = get(caller.outbound.unwrap(), URI, &[("x-request-id", "id")]).await;
-        assert_eq!(reply.status, 503);
-        let record = &caller.handle.records("id")[0];
-        assert_eq!(record.flags.to_string(), "UC");
-        let said = record.attempts[0].reason.clone().unwrap();
-        assert_eq!(said, "TLS_error:|268436504:SSL routines:OPENSSL_internal:TLSV1_ALERT_UNKNOWN_CA:TLS_error_end");
-        // The client is not told why.
-        assert_eq!(reply.body, "upstream connect error or disconnect/reset before headers. reset reason: connection termination");
+        for number in 0..50 {
+            let id = format!("id-{number}");
+            // A body that is on its way while the alert comes.
+            let body = "x".repeat(number * 4096);
+            let request = request("POST", URI, &[("x-request-id", &id)], &body);
+            let reply = Client::connect(caller.outbound.unwrap()).await.call(request).await;
+            assert_eq!(reply.status, 503);
+            let record = &caller.handle.records(&id)[0];
+            assert_eq!(record.flags.to_string(), "UC");
+            let said = record.attempts[0].reason.clone().unwrap();
+            assert_eq!(said, "TLS_error:|268436504:SSL routines:OPENSSL_internal:TLSV1_ALERT_UNKNOWN_CA:TLS_error_end", "{number}");
+            // The client is not told why.
+            assert_eq!(reply.body, "upstream connect error or disconnect/reset before headers. reset reason: connection termination");
+        }
         assert!(reason(&pod).contains("unable to get local issuer certificate"));
     });
 }
