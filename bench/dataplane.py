@@ -107,7 +107,7 @@ def main():
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         os.chdir(folder)
-        snapshot = contenders.real_snapshot(binaries[0], folder)
+        snapshot = None if arguments.mtls else contenders.real_snapshot(binaries[0], folder)
         ports = [contenders.free_port(), contenders.free_port()]
         upstreams = [contenders.upstream(folder / "up", f"upstream-{index}", port) for index, port in enumerate(ports)]
 
@@ -135,7 +135,7 @@ def main():
                 for index, binary in enumerate(binaries):
                     own = "smov" if len(binaries) == 1 else f"smov-{index + 1}"
                     address = f"127.77.1.{index + 1}"
-                    proxies.append(mesh_tls.smov(binary, label / own, snapshot, authority, ports[0], name=own, address=address))
+                    proxies.append(mesh_tls.smov(binary, label / own, authority, ports[0], name=own, address=address))
                 if "envoy" not in arguments.without:
                     proxies.append(mesh_tls.envoy(envoy, label / "envoy", authority, ports[0]))
                 for proxy in proxies:

@@ -5,7 +5,6 @@ server, kept alive or a connection per request. Only the server's CPU counts.
 """
 
 import base64
-import copy
 import json
 import os
 import socket
@@ -103,13 +102,42 @@ class ControlPlane:
                 self.issued.set()
 
 
-def smov(binary, folder, snapshot, authority, app, cpu=0, name="smov", address="127.77.1.1"):
+def workload(name):
+    labels = {"app": name, "version": "v1"}
+    return {
+        "pod": f"{name}-bench",
+        "name": name,
+        "namespace": "theater-msa",
+        "cluster": "ctx1",
+        "service_account": name,
+        "labels": labels,
+        "region": "",
+        "zone": "",
+        "has_sidecar": True,
+    }
+
+
+def snapshot(port):
+    """All that the inbound side looks at."""
+    return {
+        "version": {"epoch": 1, "number": 1},
+        "proxy": workload("user-service"),
+        "outbound": {},
+        "tcp": [],
+        "unknown_hosts": "ALLOW_ANY",
+        "ingress": {},
+        "inbound": [{"port": port, "protocol": "http", "service": HOST, "mutual_tls": "STRICT"}],
+        "clusters": {},
+        "peers": {"127.77.2.1": workload("api-gateway")},
+        "protected": [],
+    }
+
+
+def smov(binary, folder, authority, app, cpu=0, name="smov", address="127.77.1.1"):
     """Our sidecar with one port that takes mutual TLS only, before an app on a loopback port."""
     folder.mkdir(parents=True)
     port, control = 8081, folder / "xds.sock"
-    snapshot = copy.deepcopy(snapshot)
-    snapshot["inbound"] = [{"port": port, "protocol": "http", "service": HOST, "mutual_tls": "STRICT"}]
-    plane = ControlPlane(control, snapshot, authority)
+    plane = ControlPlane(control, snapshot(port), authority)
     (folder / "token").write_text("bench")
     environment = {
         "POD_NAME": "user-service-bench",
