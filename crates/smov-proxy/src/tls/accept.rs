@@ -1,4 +1,4 @@
-//! Phase **accept** of an inbound connection: is it TLS, and who is it? Decided by the first byte and, for TLS, by what the client offers.
+//! Phase **accept** of an inbound connection: is it TLS, and who is it? Decided by the first bytes and, for TLS, by what the client offers.
 //!
 //! | mode | plaintext | TLS that offers `istio…` | other TLS |
 //! |---|---|---|---|
@@ -34,8 +34,6 @@ use crate::config::DownstreamLimits;
 use crate::snapshot::InboundView;
 use crate::worker::{Downstream, Shared};
 
-/// The first byte of every TLS connection: a handshake record.
-const HANDSHAKE: u8 = 0x16;
 /// What a client may send before its hello is complete, in bytes.
 const HELLO: usize = 16 << 10;
 /// How long a client is heard that was refused.
@@ -60,14 +58,14 @@ pub(crate) async fn accept(
         return Some(Stream::Plain(stream));
     }
     let first = tokio::select! {
-        first = timeout(limits.idle_timeout, first_byte(&stream)) => first.ok()?.ok()?,
+        first = timeout(limits.idle_timeout, first_bytes(&stream)) => first.ok()?.ok()?,
         () = draining.cancelled() => return None,
     };
     // The client took its time: what counts is what holds now.
     let port = shared.inbound_port(number);
     let accepted = match (port.mutual_tls, first) {
         (MutualTlsMode::Disable, _) => return Some(Stream::Plain(stream)),
-        (_, Some(HANDSHAKE)) => {
+        (_, First::Tls) => {
             let deadline = tokio::time::Instant::now() + limits.tls_timeout;
             let mut server_name = None;
             let secured = timeout_at(deadline, secure(shared, port, stream, downstream, &mut server_name)).await;
@@ -76,8 +74,8 @@ pub(crate) async fn accept(
         }
         (MutualTlsMode::Permissive, _) => return Some(Stream::Plain(stream)),
         // It came and went: a health check of the port, as a rule.
-        (MutualTlsMode::Strict, None) => return None,
-        (MutualTlsMode::Strict, Some(_)) => Err((
+        (MutualTlsMode::Strict, First::Nothing) => return None,
+        (MutualTlsMode::Strict, First::Other) => Err((
             Failure::connection("filter_chain_not_found: plaintext, and the port takes mutual TLS only (PeerAuthentication STRICT)"),
             None,
         )),
@@ -96,10 +94,24 @@ fn refuse(shared: &Shared, downstream: &Downstream, server_name: Option<String>,
     });
 }
 
-/// The first byte, which stays where it is; `None` when the client has nothing to say.
-async fn first_byte(stream: &TcpStream) -> io::Result<Option<u8>> {
-    let mut first = [0];
-    Ok((stream.peek(&mut first).await? > 0).then_some(first[0]))
+/// What a connection begins with.
+enum First {
+    /// A record with a handshake, of any version that there is.
+    Tls,
+    Other,
+    /// The client has nothing to say.
+    Nothing,
+}
+
+/// Looks at the first bytes, which stay where they are.
+async fn first_bytes(stream: &TcpStream) -> io::Result<First> {
+    let mut first = [0; 2];
+    let seen = stream.peek(&mut first).await?;
+    Ok(match &first[..seen] {
+        [] => First::Nothing,
+        [0x16] | [0x16, 3] => First::Tls,
+        _ => First::Other,
+    })
 }
 
 /// Ends TLS here, or passes it on.

@@ -30,9 +30,19 @@ fn reason(pod: &Pod) -> String {
 
 /// A client by hand: what it reads after a request, or the error.
 async fn by_hand(pod: &Pod, authority: &Authority, leaf: Option<Leaf>, protocols: &[&str]) -> std::io::Result<String> {
+    by_hand_in(rustls::DEFAULT_VERSIONS, pod, authority, leaf, protocols).await
+}
+
+async fn by_hand_in(
+    versions: &[&'static rustls::SupportedProtocolVersion],
+    pod: &Pod,
+    authority: &Authority,
+    leaf: Option<Leaf>,
+    protocols: &[&str],
+) -> std::io::Result<String> {
     let mut roots = RootCertStore::empty();
     roots.add(authority.root()).unwrap();
-    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
+    let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(versions).unwrap();
     let builder = builder.with_root_certificates(roots);
     let mut config = match leaf {
         Some((chain, key)) => builder.with_client_auth_cert(chain, key).unwrap(),
@@ -129,6 +139,13 @@ fn tls_of_others_is_refused_at_a_permissive_http_port_and_taken_at_a_strict_one(
             let answer = by_hand(&strict, &authority, Some(leaf()), protocols).await.unwrap();
             assert!(answer.starts_with("HTTP/1.1 200"), "{protocols:?}: {answer}");
         }
+        // Both versions are taken, as by Istio's sidecars; in the older one a client hears at once why not.
+        for versions in [&[&rustls::version::TLS12][..], &[&rustls::version::TLS13]] {
+            assert!(by_hand_in(versions, &strict, &authority, Some(leaf()), &["istio"]).await.unwrap().starts_with("HTTP/1.1 200"));
+        }
+        let said =
+            by_hand_in(&[&rustls::version::TLS12], &strict, &authority, Some(authority.leaf(&identity("x"), expired)), &["istio"]).await;
+        assert!(said.unwrap_err().to_string().contains("CertificateExpired"));
         // HTTP/2 is not spoken here, and that is said in TLS already.
         assert!(by_hand(&strict, &authority, Some(leaf()), &["h2"]).await.is_err());
         assert!(reason(&strict).contains("NO_APPLICATION_PROTOCOL"), "{}", reason(&strict));
