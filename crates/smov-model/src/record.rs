@@ -304,7 +304,6 @@ pub struct EdgeCount {
 
 /// A connection that a proxy did not serve: its client saw it closed, and no word.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub struct RefusedConnection {
     /// When, microseconds since 1970.
     pub at: u64,

@@ -37,7 +37,8 @@ impl Certificate {
         Ok(Self {
             uris: parsed.valid_uri_names().map(str::to_owned).collect(),
             dns_names: parsed.valid_dns_names().map(str::to_owned).collect(),
-            serial: hexadecimal(parsed.serial()),
+            // A number, without the byte that keeps it positive.
+            serial: hexadecimal(parsed.serial().strip_prefix(&[0]).unwrap_or(parsed.serial())),
             subject: name(parsed.subject()).ok_or(Unreadable)?,
             not_before,
             not_after,
@@ -153,7 +154,7 @@ mod tests {
         params.distinguished_name = DistinguishedName::new();
         params.not_before = rcgen::date_time_ymd(2026, 11, 22);
         params.not_after = rcgen::date_time_ymd(2050, 1, 2);
-        params.serial_number = Some(rcgen::SerialNumber::from_slice(&[0x7f, 0, 0xab]));
+        params.serial_number = Some(rcgen::SerialNumber::from_slice(&[0xb6, 0, 0xab]));
         change(&mut params);
         let made = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
         let read = Certificate::read(made.der()).unwrap();
@@ -165,7 +166,7 @@ mod tests {
     fn a_workloads_certificate_is_forwarded_as_istio_does() {
         let id = "spiffe://cluster.local/ns/t/sa/api-gateway";
         let read = certificate(|params| params.subject_alt_names = vec![SanType::URI(id.try_into().unwrap())]);
-        assert_eq!((read.serial.as_str(), read.not_before, read.not_after), ("7f00ab", 1_795_305_600, 2_524_694_400));
+        assert_eq!((read.serial.as_str(), read.not_before, read.not_after), ("b600ab", 1_795_305_600, 2_524_694_400));
         let own = "spiffe://cluster.local/ns/t/sa/user-service";
         assert_eq!(read.forwarded(own), format!("By={own};Hash={};Subject=\"\";URI={id}", read.hash));
         assert_eq!((read.days_left(1_795_305_600), read.days_left(u64::MAX)), (8442, 0));
