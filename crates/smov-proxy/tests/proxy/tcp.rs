@@ -71,12 +71,12 @@ fn bytes_pass_through_a_door_until_the_upstream_goes() {
             let line = metrics.lines().find(|line| line.starts_with(name) && line.contains("destination_workload=\"redis\"")).unwrap();
             line.rsplit(' ').next().unwrap().to_owned()
         };
-        assert_eq!((value("istio_tcp_received_bytes_total"), value("istio_tcp_sent_bytes_total")), ("4".to_owned(), "5".to_owned()));
+        assert_eq!((value("istio_tcp_received_bytes_total"), value("istio_tcp_sent_bytes_total")), ("8".to_owned(), "5".to_owned()));
         let theirs = sidecar.handle.metrics();
         assert!(theirs.contains("istio_tcp_connections_opened_total{reporter=\"destination\",source_workload=\"api-gateway\""), "{theirs}");
         let (edges, _, _) = caller.handle.report();
         let edge = edges.iter().find(|edge| edge.kube_cluster == "ctx2").unwrap();
-        assert_eq!((edge.service.as_str(), edge.protocol.as_str(), edge.bytes), ("redis", "tcp", 9));
+        assert_eq!((edge.service.as_str(), edge.protocol.as_str(), edge.bytes), ("redis", "tcp", 13));
 
         callers.clusters.values_mut().for_each(|cluster| cluster.endpoints.clear());
         caller.handle.publish(callers);
