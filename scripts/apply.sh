@@ -15,7 +15,7 @@ render() {
       mkdir -p "$WORK/ui" && cp -R "$ROOT/crates/smov-console/ui/." "$WORK/ui"
       printf '  - ../ui\n'
     fi
-    if [ "$CONSOLE_WRITE" = yes ]; then printf 'components:\n  - ../k8s/components/console-write\n'; fi
+    components "$role" "$overlay"
     printf 'labels:\n  - pairs: {app.kubernetes.io/part-of: theater-msa, app.kubernetes.io/managed-by: deploy-all.sh}\n'
     if [ -n "$REGISTRY$TAG" ]; then
       printf 'images:\n'
@@ -23,10 +23,21 @@ render() {
         printf '  - {name: theater-msa/%s, newName: %s/%s, newTag: "%s"}\n' "$service" "${REGISTRY:-theater-msa}" "$service" "${TAG:-v1}"
       done
     fi
-    printf 'patches:\n'
-    patches "$role"
+    patches "$role" >"$WORK/$role/patches"
+    if [ -s "$WORK/$role/patches" ]; then printf 'patches:\n' && cat "$WORK/$role/patches"; fi
   } >"$WORK/$role/kustomization.yaml"
   kubectl kustomize "$WORK/$role" >"$WORK/$role.yaml"
+}
+
+# Beyond the overlay: the right to write, and a Gateway where the platform has none.
+components() {
+  local role="$1" overlay="$2" list=''
+  if [ "$CONSOLE_WRITE" = yes ]; then list=console-write; fi
+  if [ "$role" = ctx1 ] && [ "$GATEWAY_EXISTS" = no ] && [ "$overlay" != one-cluster ]; then list="$list gateway"; fi
+  if [ -n "$list" ]; then
+    printf 'components:\n'
+    for component in $list; do printf '  - ../k8s/components/%s\n' "$component"; done
+  fi
 }
 
 # One JSON patch: patch_of KIND NAME-OR-SELECTOR OPERATION…
@@ -39,29 +50,28 @@ patch_of() {
 
 patches() {
   local role="$1" hosts url_host settings
-  url_host="${GATEWAY_URL#*://}"
-  url_host="${url_host%%[:/]*}"
-  hosts="$DOMAIN${DOMAIN:+,}$url_host"
-  # Environment from a ConfigMap is read once, so its text is part of the pods.
-  settings=$(printf '%s %s %s' "$hosts" "${GATEWAY_IN_CLUSTER:-}" "$DOMAIN" | cksum | tr ' ' -)
-  patch_of Deployment 'labelSelector: "app in (user-service,movie-service,booking-service,api-gateway)"' \
-    "{op: add, path: /spec/template/metadata/annotations/smov.dev~1settings, value: \"$settings\"}"
   if [ -n "${REVISION:-}" ]; then
     patch_of Namespace "name: $NAMESPACE" '{op: remove, path: /metadata/labels/istio-injection}' \
       "{op: add, path: /metadata/labels/istio.io~1rev, value: \"$REVISION\"}"
   fi
   if [ "$role" != ctx1 ]; then return 0; fi
+  url_host="${GATEWAY_URL#*://}"
+  url_host="${url_host%%[:/]*}"
+  hosts="$DOMAIN${DOMAIN:+,}$url_host"
+  # Environment from a ConfigMap is read once, so what it says is part of the pods that read it.
+  settings=$(printf '%s %s %s' "$hosts" "${GATEWAY_IN_CLUSTER:-}" "$DOMAIN" | cksum | tr ' ' -)
+  patch_of Deployment 'name: api-gateway' "{op: add, path: /spec/template/metadata/annotations/smov.dev~1settings, value: \"$settings\"}"
   patch_of ConfigMap 'name: theater-config' "{op: add, path: /data/SMOV_ALLOWED_HOSTS, value: \"$hosts\"}" \
     "{op: add, path: /data/SMOV_INGRESS, value: \"${GATEWAY_IN_CLUSTER:-}\"}" "{op: add, path: /data/SMOV_INGRESS_HOST, value: \"${DOMAIN:-$url_host}\"}"
   patch_of VirtualService 'name: theater-msa, namespace: istio-system' "{op: replace, path: /spec/gateways/0, value: \"$GATEWAY\"}" \
     "{op: replace, path: /spec/hosts/0, value: \"${DOMAIN:-*}\"}"
-  if [ "$GATEWAY_EXISTS" = yes ]; then
-    # The platform's own: left as it is.
-    printf '  - target: {kind: Gateway, name: cp-gateway}\n    patch: |-\n      {apiVersion: v1, kind: any, metadata: {name: any}, $patch: delete}\n'
-  else
+  if [ "$GATEWAY_EXISTS" = no ]; then
     patch_of Gateway 'name: cp-gateway' "{op: replace, path: /metadata/name, value: \"${GATEWAY#*/}\"}" \
       "{op: replace, path: /metadata/namespace, value: \"${GATEWAY%/*}\"}" \
       "{op: replace, path: /spec/selector, value: {\"${GATEWAY_SELECTOR%%=*}\": \"${GATEWAY_SELECTOR#*=}\"}}"
+  elif [ "${ONE_CLUSTER:-no}" = yes ]; then
+    # The overlay brings one; the platform's own is left as it is.
+    printf '  - target: {kind: Gateway, name: cp-gateway}\n    patch: |-\n      {apiVersion: v1, kind: any, metadata: {name: any}, $patch: delete}\n'
   fi
 }
 

@@ -68,6 +68,16 @@ impl Clusters {
     }
 }
 
+/// A Gateway of the platform's own.
+const THEIRS: &str = "
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: theirs, namespace: istio-system}
+spec:
+  selector: {istio: ingressgateway}
+  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*.other.example']}]
+";
+
 fn told(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
@@ -137,6 +147,10 @@ fn the_theatre_comes_up_a_second_run_changes_nothing_and_cleanup_leaves_nothing(
     let host = clusters.kubectl("ctx1", &["-n", "istio-system", "get", "virtualservice", "theater-msa", "-o", "jsonpath={.spec.hosts}"]);
     assert_eq!(host, r#"["theater.example.com"]"#);
 
+    // One side alone, by its own script: ctx2 has nothing of what changed.
+    let other = clusters.run("deploy-ctx2.sh", &["--yes"], &[]);
+    assert!(other.status.success() && told(&other).contains("ctx2 nothing changed: "), "{}", told(&other));
+
     let platform = |context: &str| {
         clusters.kubectl(context, &["get", "deployments,services,secrets,clusterroles", "-n", "istio-system", "-o", "name"])
     };
@@ -152,11 +166,31 @@ fn the_theatre_comes_up_a_second_run_changes_nothing_and_cleanup_leaves_nothing(
     assert!(again.status.success(), "{}", told(&again));
 
     // Both subsets in one cluster, as on kind: the same traffic, and the same way back.
-    let one = clusters.run("deploy-all.sh", &["--yes", "--one-cluster"], &[]);
+    // The platform has a Gateway of its own here, which is used and left as it is.
+    let file = clusters.folder.path().join("gateway.yaml");
+    std::fs::write(&file, THEIRS.replace("*.other.example", "*")).unwrap();
+    clusters.kubectl("ctx1", &["apply", "-f", file.to_str().unwrap()]);
+    let theirs = || {
+        clusters.kubectl(
+            "ctx1",
+            &[
+                "-n",
+                "istio-system",
+                "get",
+                "gateways",
+                "-o",
+                "jsonpath={range .items[*]}{.metadata.name} {.metadata.uid} {.metadata.generation} {end}",
+            ],
+        )
+    };
+    let before = theirs();
+    let one = clusters.run("deploy-all.sh", &["--yes", "--one-cluster", "--gateway", "theirs"], &[]);
     assert!(one.status.success() && told(&one).contains("✓ GET /users/ × 40: ctx1 "), "{}", told(&one));
+    assert_eq!(theirs(), before, "no Gateway was made, changed or taken");
     assert!(!clusters.kubectl("ctx2", &["get", "namespaces", "-o", "name"]).contains("theater-msa"));
     let cleaned = clusters.run("cleanup.sh", &["--yes", "--one-cluster"], &[]);
     assert!(cleaned.status.success(), "{}", told(&cleaned));
+    assert_eq!(theirs(), before);
     clusters.end();
 }
 
@@ -215,9 +249,8 @@ fn each_planted_fault_is_named_alone_and_with_its_fix() {
     clusters.kubectl("ctx1", &["-n", "istio-system", "rollout", "status", "deployment", "cp-gateway", "--timeout=60s"]);
 
     // Somebody else's Gateway, for other names than ours.
-    let gateway = "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: theirs, namespace: istio-system}\nspec: {selector: {istio: ingressgateway}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*.other.example']}]}\n";
     let file = clusters.folder.path().join("gateway.yaml");
-    std::fs::write(&file, gateway).unwrap();
+    std::fs::write(&file, THEIRS).unwrap();
     clusters.kubectl("ctx1", &["apply", "-f", file.to_str().unwrap()]);
     one(faults(&clusters, &["--gateway", "theirs", "--domain", "theater.example.com"], &[]), "does not take theater.example.com");
     assert_eq!(faults(&clusters, &["--gateway", "theirs", "--domain", "a.other.example"], &[]), Vec::<String>::new());

@@ -122,7 +122,7 @@ async fn the_samples_deployment_comes_up_as_it_is_written() -> anyhow::Result<()
     }
     // As its script does: the page's files as a ConfigMap, then the gateway, then the domain in place of the placeholder.
     kubectl(&theatre, "ctx1", &["apply", "-k", &root.join("crates/smov-console/ui").display().to_string()])?;
-    kubectl(&theatre, "ctx1", &["apply", "-f", &root.join("k8s/base/cp-gateway.yaml").display().to_string()])?;
+    kubectl(&theatre, "ctx1", &["apply", "-f", &root.join("k8s/components/gateway/cp-gateway.yaml").display().to_string()])?;
     apply("ctx1", "api-gateway-ctx1.yaml")?;
     let placeholder = apply("ctx1", "istio-virtualservice.yaml").expect_err("the placeholder is no DNS name").to_string();
     assert!(placeholder.contains("spec.hosts[0]") && placeholder.contains("DOMAIN_PLACEHOLDER"), "{placeholder}");
