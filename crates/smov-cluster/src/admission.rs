@@ -53,7 +53,7 @@ pub trait Admission: Send + Sync {
     fn validate(&self, request: &AdmissionRequest<'_>, object: &Value) -> Result<Vec<String>, ApiError>;
 
     /// The OpenAPI v3 schema of a custom kind's `spec`, as a CustomResourceDefinition has it; `x-kind-description` says what
-    /// the kind is. `None`: every field is known.
+    /// the kind is, `x-kind-status` is the schema of its `status`. `None`: every field is known.
     fn schema(&self, kind: &Kind) -> Option<Value>;
 }
 

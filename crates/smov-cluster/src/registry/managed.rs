@@ -200,14 +200,14 @@ pub(super) fn apply(write: &Write<'_>, old: Option<&Value>, config: &Value, forc
         }
         !entry.fields.is_empty()
     });
-    if write.manager == KUBECTL && live["metadata"]["annotations"][LAST_APPLIED].is_string() {
-        // `kubectl apply` without `--server-side` must find what was applied last.
-        merged["metadata"]["annotations"][LAST_APPLIED] = json!(format!("{}\n", bare(config)));
-    }
     if without_managers(&merged) != without_managers(live)
         && let Some(entry) = managers.get_mut(&applier)
     {
         entry.time = Some(now());
+    }
+    if write.manager == KUBECTL && live["metadata"]["annotations"][LAST_APPLIED].is_string() {
+        // `kubectl apply` without `--server-side` must find what was applied last.
+        merged["metadata"]["annotations"][LAST_APPLIED] = json!(format!("{}\n", bare(config)));
     }
     put(&mut merged, &managers);
     Ok(merged)
@@ -289,7 +289,7 @@ fn without_managers(object: &Value) -> std::borrow::Cow<'_, Value> {
 /// A manifest as the annotation of `kubectl apply` has it.
 fn bare(config: &Value) -> Value {
     let mut config = config.clone();
-    if let Some(annotations) = config["metadata"]["annotations"].as_object_mut() {
+    if let Some(annotations) = config.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
         annotations.shift_remove(LAST_APPLIED);
     }
     config

@@ -9,7 +9,7 @@ use super::{Key, Object, Registry, WriteOptions, Written, defaults, delete::may_
 use crate::{
     admission::{AdmissionRequest, Operation},
     error::ApiError,
-    kinds::{self, EVENT, Kind, NAMESPACE, POD, SERVICE, SERVICE_ACCOUNT},
+    kinds::{self, DEPLOYMENT, EVENT, Kind, NAMESPACE, POD, SERVICE, SERVICE_ACCOUNT},
     schema::{self, Shape},
 };
 
@@ -255,7 +255,10 @@ impl Registry {
                 }
             }
             let content_changed = content_differs(&old, &new);
-            if content_changed && defaults::has_generation(kind) {
+            // Of Deployments annotations count too, as in Kubernetes.
+            let counts = content_changed
+                || (kind == &DEPLOYMENT && part == Part::Content && old["metadata"]["annotations"] != new["metadata"]["annotations"]);
+            if counts && defaults::has_generation(kind) {
                 let generation = old["metadata"]["generation"].as_i64().unwrap_or_default();
                 new["metadata"]["generation"] = json!(generation + 1);
             }

@@ -8,16 +8,18 @@ use super::{Elements, Field, ObjectType, PatchStrategy, Shape, TimeScale, Width,
 use crate::kinds::Kind;
 
 /// The type of a custom kind whose `spec` has this schema; without one every field is known.
+/// `x-kind-description` says what the kind is, `x-kind-status` is the schema of its `status`.
 pub(crate) fn of_custom(kind: &Kind, schema: Option<&Value>) -> Arc<ObjectType> {
     let text = |description: &str| field(Shape::Text, description);
     let spec = schema.map_or(Shape::Any, shape);
+    let status = schema.map_or(&Value::Null, |schema| &schema["x-kind-status"]);
     let spec_description = schema.and_then(|schema| schema["description"].as_str()).unwrap_or_default();
     let fields = BTreeMap::from([
         ("apiVersion".to_owned(), text("The group and version of this object's form.")),
         ("kind".to_owned(), text("The kind of this object.")),
         ("metadata".to_owned(), field(Shape::Object(builtin::metadata()), "Name, namespace, labels and what else every object has.")),
         ("spec".to_owned(), field(spec, spec_description)),
-        ("status".to_owned(), field(Shape::Any, "What controllers say about this object.")),
+        ("status".to_owned(), field(shape(status), "What controllers say about this object.")),
     ]);
     Arc::new(ObjectType {
         name: kind.kind.to_owned(),

@@ -6,12 +6,34 @@ use serde_json::{Map, Value, json};
 use super::{Shape, Support, spec_of, words};
 use crate::resource::IstioKind;
 
-/// The schema of `spec` of a kind; `x-kind-description` says what the kind is for.
+/// The schema of `spec` of a kind; `x-kind-description` says what the kind is for, `x-kind-status` is the schema of its `status`.
 pub fn open_api(kind: IstioKind) -> Value {
     let mut schema = shape(kind, spec_of(kind), "");
     schema["description"] = json!(words::of_field(kind, "").unwrap_or_default());
     schema["x-kind-description"] = json!(words::of_kind(kind));
+    schema["x-kind-status"] = status();
     schema
+}
+
+/// The status that all of Istio's kinds have.
+fn status() -> Value {
+    let text = json!({ "type": "string" });
+    let time = json!({ "type": "string", "format": "date-time" });
+    let generation = json!({ "x-kubernetes-int-or-string": true });
+    let condition = json!({ "type": "object", "properties": {
+        "lastProbeTime": time, "lastTransitionTime": time, "message": text, "observedGeneration": generation,
+        "reason": text, "status": text, "type": text,
+    } });
+    let message = json!({ "type": "object", "properties": {
+        "documentationUrl": text,
+        "level": { "type": "string", "enum": ["UNKNOWN", "ERROR", "WARNING", "INFO"] },
+        "type": { "type": "object", "properties": { "code": text, "name": text } },
+    } });
+    json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {
+        "conditions": { "type": "array", "items": condition },
+        "observedGeneration": generation,
+        "validationMessages": { "type": "array", "items": message },
+    } })
 }
 
 fn shape(kind: IstioKind, known: &Shape, path: &str) -> Value {
