@@ -41,6 +41,7 @@ impl Patch {
             JSON if !value.is_array() => Err(unreadable("error decoding patch: ", "[]handlers.jsonPatchOp")),
             // An operation that nobody knows fails as one that cannot be done.
             JSON => serde_json::from_value(value).map(Self::Json).map_err(|_| ApiError::unprocessable(REJECTED)),
+            MERGE if !value.is_object() => Err(unreadable("error decoding patch: ", "map[string]interface {}")),
             _ if !value.is_object() => Err(unreadable("", "map[string]interface {}")),
             MERGE => Ok(Self::Merge(value)),
             _ => Ok(Self::Strategic(value)),

@@ -86,6 +86,7 @@ pub(super) fn apply(kind: &Kind, object: &mut Value) {
                 let account = spec["serviceAccountName"].clone();
                 default(spec, "serviceAccount", account);
                 pod_spec(spec);
+                requests(spec);
             }
         }
         "Deployment" => {
@@ -196,6 +197,22 @@ fn pod_spec(spec: &mut Map<String, Value>) {
             for source in ["configMap", "secret", "projected", "downwardAPI"] {
                 if let Some(source) = volume.get_mut(source).and_then(Value::as_object_mut) {
                     default(source, "defaultMode", json!(0o644));
+                }
+            }
+        }
+    }
+}
+
+/// What a pod limits and does not request, it requests.
+fn requests(spec: &mut Map<String, Value>) {
+    for list in ["initContainers", "containers"] {
+        for one in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+            let Some(resources) = one.get_mut("resources").and_then(Value::as_object_mut) else { continue };
+            let Some(limits) = resources.get("limits").and_then(Value::as_object).cloned() else { continue };
+            default(resources, "requests", json!({}));
+            if let Some(requests) = resources.get_mut("requests").and_then(Value::as_object_mut) {
+                for (name, amount) in limits {
+                    default(requests, &name, amount);
                 }
             }
         }

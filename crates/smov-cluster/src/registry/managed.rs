@@ -92,7 +92,7 @@ pub(super) struct Write<'a> {
     pub(super) kind: &'static Kind,
     pub(super) shape: &'a Shape,
     pub(super) manager: &'a str,
-    /// `status`, or empty.
+    /// `status`, `scale`, or empty.
     pub(super) subresource: &'static str,
 }
 

@@ -125,7 +125,9 @@ impl Registry {
         options: &WriteOptions,
         mut change: impl FnMut(&mut Value) -> Result<(), ApiError>,
     ) -> Result<Written, ApiError> {
-        self.rewrite(kind, &key(kind, namespace, name), options, (Part::Both, Record::of(options)), |old| {
+        // Of what clients change this way only `scale` is recorded.
+        let record = if kind.has("scale") { Record::of(options) } else { Record::Keep };
+        self.rewrite(kind, &key(kind, namespace, name), options, (Part::Both, record), |old| {
             let mut new = Value::clone(old);
             change(&mut new)?;
             Ok(new)
@@ -242,7 +244,11 @@ impl Registry {
                 Record::Done => set_or_remove(&mut new["metadata"], "managedFields", &sent),
                 Record::Update => {
                     let shape = Shape::Object(schema::of(kind, self));
-                    let subresource = if part == Part::Status { "status" } else { "" };
+                    let subresource = match part {
+                        Part::Content => "",
+                        Part::Status => "status",
+                        Part::Both => "scale",
+                    };
                     let write = managed::Write { kind, shape: &shape, manager: &options.field_manager, subresource };
                     managed::update(&write, Some(&old), &mut new, &sent, &[]);
                 }
