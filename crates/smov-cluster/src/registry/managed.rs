@@ -219,7 +219,11 @@ fn allowed_by_last_applied(write: &Write<'_>, live: &Value, conflicts: Vec<(Mana
     let Some(Ok(last)) = annotation.map(serde_json::from_str::<Value>) else {
         return conflicts;
     };
-    let allowed = walk::fields(write.shape, &last);
+    let mut allowed = walk::fields(write.shape, &last);
+    // Only where what it applied is still there.
+    let changed = walk::compare(write.shape, &last, without_managers(live).as_ref());
+    allowed.subtract(&changed.written);
+    allowed.subtract(&changed.removed);
     conflicts
         .into_iter()
         .map(|(manager, mut fields)| {

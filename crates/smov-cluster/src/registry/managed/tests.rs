@@ -104,6 +104,10 @@ fn kubectl_takes_over_what_it_applied_without_the_server() {
     let last: Value = serde_json::from_str(applied["metadata"]["annotations"][LAST_APPLIED].as_str().unwrap()).unwrap();
     assert_eq!(last["data"], json!({ "a": "2" }));
     assert!(apply(&write(&kinds::CONFIG_MAP, &shape, "other"), Some(&object), &changed, false).is_err());
+    let mut edited = object.clone();
+    edited["data"]["a"] = json!("5");
+    update(&write(&kinds::CONFIG_MAP, &shape, "editor"), Some(&object), &mut edited, &Value::Null, &[]);
+    assert!(apply(&write(&kinds::CONFIG_MAP, &shape, KUBECTL), Some(&edited), &changed, false).is_err());
 }
 
 #[test]
