@@ -29,6 +29,7 @@ mod kubelet;
 mod lists;
 mod live;
 mod logs;
+mod metrics;
 mod negotiate;
 mod objects;
 mod openapi;
@@ -138,6 +139,7 @@ async fn handle(api: &Api, request: Request) -> Result<Response, ApiError> {
         Route::OpenApiWhole => openapi::whole(api, &call),
         Route::OpenApi { group, version } => openapi::document(api, &call, &group, &version),
         Route::Review(review) => reviews::review(api, &call, &review, body).await,
+        Route::Metrics(asked) => metrics::handle(api, &call, &asked).await,
         Route::Resource(target) => objects::handle(api, call, target, body).await,
     }
 }

@@ -4,9 +4,9 @@
 #[path = "support/server.rs"]
 mod support;
 
-use std::{collections::BTreeMap, pin::pin, sync::Arc};
+use std::{collections::BTreeMap, pin::pin};
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     authentication::v1::{TokenReview, TokenReviewSpec},
@@ -15,12 +15,11 @@ use k8s_openapi::api::{
 use kube::{
     Api, Client, Error, ResourceExt as _,
     api::{
-        ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, LogParams, Patch, PatchParams, PostParams, WatchEvent,
-        WatchParams,
+        ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams,
     },
 };
 use serde_json::{Value, json};
-use smov_cluster::{error::ApiError, registry::WriteOptions};
+use smov_cluster::registry::WriteOptions;
 use support::Server;
 
 fn config_map(name: &str, value: &str) -> ConfigMap {

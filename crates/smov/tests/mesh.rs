@@ -29,6 +29,8 @@ mod explain;
 mod kills;
 #[path = "mesh/link.rs"]
 mod link;
+#[path = "mesh/programs.rs"]
+mod programs;
 #[path = "mesh/requests.rs"]
 mod requests;
 #[path = "mesh/rollout.rs"]

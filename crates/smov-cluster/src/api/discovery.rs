@@ -6,7 +6,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use super::negotiate;
+use super::{metrics, negotiate};
 use crate::{
     error::ApiError,
     kinds::{self, Kind},
@@ -92,7 +92,8 @@ pub(super) fn named_groups() -> Vec<(&'static str, Vec<&'static str>)> {
     let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
     let known = kinds::kinds().iter().map(|kind| (kind.group, kind.versions));
     let reviews = REVIEWS.iter().map(|(group, _, _)| (*group, &["v1"][..]));
-    for (group, versions) in known.chain(reviews).filter(|(group, _)| !group.is_empty()) {
+    let metrics = std::iter::once((metrics::GROUP, &[metrics::VERSION][..]));
+    for (group, versions) in known.chain(reviews).chain(metrics).filter(|(group, _)| !group.is_empty()) {
         let place = groups.iter().position(|(name, _)| *name == group);
         let place = place.unwrap_or_else(|| {
             groups.push((group, Vec::new()));
@@ -165,6 +166,9 @@ pub(super) fn resources(group: &str, version: &str) -> Result<Response, ApiError
                 "name": plural, "singularName": kind.to_lowercase(), "namespaced": plural.starts_with("local"), "kind": kind, "verbs": ["create"],
             }));
         }
+    }
+    for (plural, kind, namespaced) in metrics::KINDS.into_iter().filter(|_| (group, version) == (metrics::GROUP, metrics::VERSION)) {
+        resources.push(json!({ "name": plural, "singularName": "", "namespaced": namespaced, "kind": kind, "verbs": ["get", "list"] }));
     }
     if resources.is_empty() {
         return Err(ApiError::no_such_path());
@@ -273,5 +277,16 @@ fn aggregated_resources(group: &str, version: &str) -> Vec<Value> {
             "verbs": ["create"],
         })
     }));
+    resources.extend(metrics::KINDS.iter().filter(|_| (group, version) == (metrics::GROUP, metrics::VERSION)).map(
+        |(plural, kind, namespaced)| {
+            json!({
+                "resource": plural,
+                "responseKind": { "group": group, "version": version, "kind": kind },
+                "scope": if *namespaced { "Namespaced" } else { "Cluster" },
+                "singularResource": "",
+                "verbs": ["get", "list"],
+            })
+        },
+    ));
     resources
 }

@@ -1,6 +1,6 @@
 //! What a path names.
 
-use super::query::decode;
+use super::{metrics, query::decode};
 use crate::kinds::{self, Kind};
 
 /// A parsed path.
@@ -29,6 +29,8 @@ pub(super) enum Route {
         version: String,
     },
     Review(Review),
+    /// `/apis/metrics.k8s.io/v1beta1/…`
+    Metrics(metrics::Asked),
     Resource(Target),
 }
 
@@ -75,6 +77,7 @@ impl Route {
             ["apis", "authorization.k8s.io", "v1", "namespaces", namespace, "localsubjectaccessreviews"] => {
                 Self::Review(Review::LocalSubjectAccess((*namespace).to_owned()))
             }
+            ["apis", metrics::GROUP, metrics::VERSION, rest @ ..] => Self::Metrics(metrics::Asked::parse(rest)?),
             ["api", version, rest @ ..] => Self::Resource(target("", version, rest)?),
             ["apis", group, version, rest @ ..] => Self::Resource(target(group, version, rest)?),
             _ => return None,
@@ -83,7 +86,7 @@ impl Route {
 
     /// Read with GET only.
     pub(super) fn is_document(&self) -> bool {
-        !matches!(self, Self::Review(_) | Self::Resource(_))
+        !matches!(self, Self::Review(_) | Self::Metrics(_) | Self::Resource(_))
     }
 }
 

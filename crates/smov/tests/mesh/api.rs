@@ -106,6 +106,11 @@ impl Api {
         self.call(Method::PATCH, &path, Some(("application/merge-patch+json", &patch))).await.map(drop)
     }
 
+    /// What is no JSON, as a log.
+    pub(crate) async fn text(&self, path: &str) -> anyhow::Result<String> {
+        Ok(self.client.request_text(Request::get(path).body(Vec::new())?).await?)
+    }
+
     /// Names of the theatre's Deployments.
     pub(crate) async fn deployments(&self) -> anyhow::Result<Vec<String>> {
         let list = self.call(Method::GET, &format!("/apis/apps/v1/namespaces/{THEATRE}/deployments"), None).await?;
