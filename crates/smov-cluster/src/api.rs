@@ -132,8 +132,8 @@ async fn handle(api: &Api, request: Request) -> Result<Response, ApiError> {
             let host = call.headers.get(header::HOST).and_then(|value| value.to_str().ok());
             discovery::core(&call.headers, parts.uri.authority().map(|authority| authority.as_str()).or(host).unwrap_or_default())
         }
-        Route::Groups => discovery::groups(&call.headers),
-        Route::Group(group) => discovery::group(&group),
+        Route::Groups => discovery::groups(&call.headers, api.pods().is_ok()),
+        Route::Group(group) => discovery::group(&group, api.pods().is_ok()),
         Route::Resources { group, version } => discovery::resources(&group, &version),
         Route::OpenApiIndex => openapi::index(api),
         Route::OpenApiWhole => openapi::whole(api, &call),

@@ -68,8 +68,9 @@ pub(super) fn core(headers: &HeaderMap, address: &str) -> Result<Response, ApiEr
     )
 }
 
-pub(super) fn groups(headers: &HeaderMap) -> Result<Response, ApiError> {
-    let groups = named_groups();
+/// `measured`: there is a kubelet that can tell what pods use.
+pub(super) fn groups(headers: &HeaderMap, measured: bool) -> Result<Response, ApiError> {
+    let groups = all_groups(measured);
     if let Some(version) = negotiate::aggregated_discovery(headers) {
         return aggregated(version, &groups);
     }
@@ -77,8 +78,8 @@ pub(super) fn groups(headers: &HeaderMap) -> Result<Response, ApiError> {
     negotiate::json(StatusCode::OK, &json!({ "kind": "APIGroupList", "apiVersion": "v1", "groups": groups }))
 }
 
-pub(super) fn group(name: &str) -> Result<Response, ApiError> {
-    let groups = named_groups();
+pub(super) fn group(name: &str, measured: bool) -> Result<Response, ApiError> {
+    let groups = all_groups(measured);
     let found = groups.iter().find(|(group, _)| *group == name);
     let (name, versions) = found.ok_or_else(ApiError::no_such_path)?;
     let mut group = group_object(name, versions);
@@ -87,13 +88,21 @@ pub(super) fn group(name: &str) -> Result<Response, ApiError> {
     negotiate::json(StatusCode::OK, &group)
 }
 
+/// The named groups, and what a metrics server adds to a real cluster.
+fn all_groups(measured: bool) -> Vec<(&'static str, Vec<&'static str>)> {
+    let mut groups = named_groups();
+    if measured {
+        groups.push((metrics::GROUP, vec![metrics::VERSION]));
+    }
+    groups
+}
+
 /// Every group but the core one, with its versions, preferred first.
 pub(super) fn named_groups() -> Vec<(&'static str, Vec<&'static str>)> {
     let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
     let known = kinds::kinds().iter().map(|kind| (kind.group, kind.versions));
     let reviews = REVIEWS.iter().map(|(group, _, _)| (*group, &["v1"][..]));
-    let metrics = std::iter::once((metrics::GROUP, &[metrics::VERSION][..]));
-    for (group, versions) in known.chain(reviews).chain(metrics).filter(|(group, _)| !group.is_empty()) {
+    for (group, versions) in known.chain(reviews).filter(|(group, _)| !group.is_empty()) {
         let place = groups.iter().position(|(name, _)| *name == group);
         let place = place.unwrap_or_else(|| {
             groups.push((group, Vec::new()));

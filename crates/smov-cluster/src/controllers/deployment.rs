@@ -181,11 +181,7 @@ impl Deployments {
     fn ensure_new(&self, deployment: &Object, sets: &mut Sets, size: i64) -> Result<Object, ApiError> {
         let newest_old = sets.old.iter().map(|set| revision(set)).max().unwrap_or(0);
         let new = match sets.new.clone() {
-            Some(new) if revision(&new) > newest_old => new,
-            Some(new) => self.modify(&new, |set| {
-                set["metadata"]["annotations"][REVISION] = json!((newest_old + 1).to_string());
-                Ok(())
-            })?,
+            Some(new) => self.keep_up(deployment, &new, newest_old)?,
             None => self.create_set(deployment, newest_old + 1, size)?,
         };
         let current = revision(&new).to_string();
@@ -197,6 +193,29 @@ impl Deployments {
         }
         sets.new = Some(new.clone());
         Ok(new)
+    }
+
+    /// What the set of the present template has of its Deployment: the newest revision, its annotations (`kubernetes.io/change-cause`), its patience.
+    fn keep_up(&self, deployment: &Object, new: &Object, newest_old: i64) -> Result<Object, ApiError> {
+        let mut wanted = copied_annotations(deployment);
+        if revision(new) <= newest_old {
+            wanted.insert(REVISION.to_owned(), json!((newest_old + 1).to_string()));
+        }
+        let seconds = number(deployment, "/spec/minReadySeconds").unwrap_or(0);
+        let same = wanted.iter().all(|(key, value)| new["metadata"]["annotations"].get(key) == Some(value))
+            && number(new, "/spec/minReadySeconds").unwrap_or(0) == seconds;
+        if same {
+            return Ok(new.clone());
+        }
+        self.modify(new, |set| {
+            for (key, value) in &wanted {
+                set["metadata"]["annotations"][key.as_str()] = value.clone();
+            }
+            if number(set, "/spec/minReadySeconds").unwrap_or(0) != seconds {
+                set["spec"]["minReadySeconds"] = json!(seconds);
+            }
+            Ok(())
+        })
     }
 
     fn create_set(&self, deployment: &Object, revision: i64, size: i64) -> Result<Object, ApiError> {
@@ -308,6 +327,13 @@ fn add_owner(object: &mut Value, reference: &Value) -> Result<(), ApiError> {
     Ok(())
 }
 
+/// Annotations of a Deployment that its sets have, too.
+fn copied_annotations(deployment: &Value) -> serde_json::Map<String, Value> {
+    let mut annotations = deployment["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
+    annotations.retain(|key, _| !NOT_COPIED.contains(&key.as_str()));
+    annotations
+}
+
 fn new_set(deployment: &Value, hash: &str, revision: i64, size: i64) -> Value {
     let mut template = deployment["spec"]["template"].clone();
     template["metadata"]["labels"][TEMPLATE_HASH] = json!(hash);
@@ -315,8 +341,7 @@ fn new_set(deployment: &Value, hash: &str, revision: i64, size: i64) -> Value {
     selector["matchLabels"][TEMPLATE_HASH] = json!(hash);
     let wish = rollout::replicas(deployment);
     let (surge, _) = rollout::bounds(deployment, wish);
-    let mut annotations = deployment["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
-    annotations.retain(|key, _| !NOT_COPIED.contains(&key.as_str()));
+    let mut annotations = copied_annotations(deployment);
     annotations.insert(REVISION.to_owned(), json!(revision.to_string()));
     annotations.insert(DESIRED.to_owned(), json!(wish.to_string()));
     annotations.insert(MAXIMUM.to_owned(), json!((wish + surge).to_string()));

@@ -94,6 +94,20 @@ fn progressing(deployment: &Value, new: Option<&Object>, counts: &Counts, comple
         let updated = keep.map_or_else(|| json!(now_text()), |before| before["lastUpdateTime"].clone());
         json!({"type": "Progressing", "status": status, "reason": reason, "message": message, "lastTransitionTime": now_text(), "lastUpdateTime": updated})
     };
+    // A pause is neither progress nor its lack; the clock starts again when it ends.
+    let paused = deployment["spec"]["paused"] == true;
+    let was_paused = before.is_some_and(|before| before["reason"] == "DeploymentPaused");
+    let timed_out = before.is_some_and(|before| before["reason"] == "ProgressDeadlineExceeded");
+    if paused && !was_paused && !timed_out {
+        return Some(make("Unknown", "DeploymentPaused", "Deployment is paused".to_owned(), None));
+    }
+    if paused {
+        return None;
+    }
+    if was_paused && !complete {
+        *again = u64::try_from(deadline + 1).ok();
+        return Some(make("Unknown", "DeploymentResumed", "Deployment is resumed".to_owned(), None));
+    }
     if complete && new.is_some() {
         let reason = "NewReplicaSetAvailable";
         let keep = before.filter(|before| before["reason"] == reason && text(before, "/message").contains(&format!("\"{set}\"")));
@@ -111,7 +125,7 @@ fn progressing(deployment: &Value, new: Option<&Object>, counts: &Counts, comple
         return Some(make("True", "ReplicaSetUpdated", format!("ReplicaSet \"{set}\" is progressing."), None));
     }
     let before = before?;
-    if matches!(text(before, "/reason"), "NewReplicaSetAvailable" | "ProgressDeadlineExceeded") || deployment["spec"]["paused"] == true {
+    if matches!(text(before, "/reason"), "NewReplicaSetAvailable" | "ProgressDeadlineExceeded") {
         return None;
     }
     let since = parse_time(&before["lastUpdateTime"]).map_or(0, |updated| now.as_second() - updated.as_second());

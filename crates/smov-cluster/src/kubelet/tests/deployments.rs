@@ -189,3 +189,35 @@ async fn a_slice_lists_pods_by_readiness_and_drops_them_when_they_go() {
         .await;
     bench.stop().await;
 }
+
+#[tokio::test]
+async fn a_change_cause_that_comes_later_reaches_the_history_and_a_pause_is_told() {
+    let bench = Bench::start();
+    bench.create(deployment("web", 1, STAYS));
+    rolled_out(&bench, 1).await;
+    let progress = |bench: &Bench, reason: &str| {
+        let deployment = bench.registry.find(&DEPLOYMENT, "shop", "web")?;
+        let found = crate::controllers::fields::condition(&deployment, "Progressing")?;
+        (found["reason"] == reason).then(|| found.clone())
+    };
+    bench.until("it is complete", &DEPLOYMENT, |bench| progress(bench, "NewReplicaSetAvailable")).await;
+    let paused = |paused: bool| {
+        let change = move |deployment: &mut serde_json::Value| {
+            deployment["metadata"]["annotations"]["kubernetes.io/change-cause"] = json!("first try");
+            deployment["spec"]["paused"] = json!(paused);
+            Ok(())
+        };
+        bench.registry.modify(&DEPLOYMENT, "shop", "web", &WriteOptions::default(), change).unwrap();
+    };
+    paused(true);
+    let told = bench.until("the pause is told", &DEPLOYMENT, |bench| progress(bench, "DeploymentPaused")).await;
+    assert_eq!((&told["status"], &told["message"]), (&json!("Unknown"), &json!("Deployment is paused")));
+    paused(false);
+    bench.until("it is complete again", &DEPLOYMENT, |bench| progress(bench, "NewReplicaSetAvailable")).await;
+    let cause = |bench: &Bench| {
+        let set = bench.all(&REPLICA_SET).pop()?;
+        (set["metadata"]["annotations"]["kubernetes.io/change-cause"] == "first try").then_some(())
+    };
+    bench.until("the set knows the cause", &REPLICA_SET, cause).await;
+    bench.stop().await;
+}
