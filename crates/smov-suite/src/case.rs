@@ -191,6 +191,23 @@ pub struct PodCase {
     /// Port of an external program.
     #[serde(default = "port")]
     pub port: u16,
+    /// The certificate that its proxy shows, where that is another than its own.
+    #[serde(default)]
+    pub certificate: CertificateCase,
+}
+
+/// A proxy's certificate; its own, by the mesh's authority, unless said otherwise.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct CertificateCase {
+    /// It has none.
+    pub none: bool,
+    /// By an authority that the mesh does not know.
+    pub stranger: bool,
+    /// Another identity: `spiffe://…`.
+    pub identity: Option<String>,
+    /// It ends so soon (whole seconds).
+    pub lifetime: Option<Time>,
 }
 
 fn cluster() -> String {
@@ -215,6 +232,7 @@ impl PodCase {
             script: Script::default(),
             down: false,
             port: port(),
+            certificate: CertificateCase::default(),
         }
     }
 }
@@ -252,6 +270,10 @@ pub struct MeshCase {
     pub outbound_traffic_policy: smov_model::snapshot::UnknownHosts,
     /// `NONE`, `BASE` (default), `MERGE_SLASHES`, `DECODE_AND_MERGE_SLASHES`.
     pub path_normalization: smov_model::snapshot::PathNormalization,
+    /// Of all identities; `cluster.local` unless said otherwise.
+    pub trust_domain: Option<String>,
+    /// Off = no mutual TLS without a rule that says so.
+    pub enable_auto_mtls: Option<bool>,
 }
 
 /// YAML of a case.

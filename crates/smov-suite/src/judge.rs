@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use smov_istio::diagnostic::Diagnostic;
-use smov_model::record::Record;
+use smov_model::record::{Record, RefusedConnection};
 use smov_theatre::echo::Received;
 
 use crate::case::matcher::Matcher;
@@ -20,6 +20,8 @@ pub(crate) struct Played<'a> {
     pub(crate) records: &'a [Option<Record>],
     /// What each pod got.
     pub(crate) received: &'a BTreeMap<String, Vec<Received>>,
+    /// What pods' proxies did not serve, since the case began.
+    pub(crate) refused: &'a BTreeMap<String, Vec<RefusedConnection>>,
     pub(crate) plane: PlaneName,
 }
 
@@ -31,6 +33,10 @@ pub(crate) fn may_come_later(what: What) -> bool {
             | What::Rule
             | What::Cluster
             | What::Attempts
+            | What::Security
+            | What::Principal
+            | What::Failure
+            | What::Refused
             | What::Received
             | What::SeenMethod
             | What::SeenPath
@@ -80,6 +86,7 @@ pub(crate) fn judge(expect: &Expect, played: &Played<'_>) -> Vec<Failure> {
     }
     let reason = played.records.iter().flatten().next_back().map(story).unwrap_or_default();
     judge_received(&mut bench, expect, played, &reason);
+    judge_refused(&mut bench, expect, played);
     judge_all(&mut bench, expect, played, &reason);
     bench.failures
 }
@@ -134,7 +141,31 @@ fn judge_record(bench: &mut Bench, expect: &Expect, record: Option<&Record>, rea
     compare(What::Flags, &expect.flags, |record| record.flags.to_string());
     compare(What::Rule, &expect.rule, rule_of);
     compare(What::Cluster, &expect.cluster, |record| record.cluster.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string));
+    compare(What::Security, &expect.security, |record| record.security.as_str().to_owned());
+    compare(What::Principal, &expect.principal, |record| record.peer_principal.clone().unwrap_or_else(|| "none".to_owned()));
     compare(What::Attempts, &expect.attempts.map(|attempts| attempts.to_string()), |record| record.attempts.len().to_string());
+    if let Some(matcher) = &expect.failure {
+        let failure = record.and_then(|record| record.attempts.last()?.reason.as_deref());
+        bench.text(What::Failure, "", matcher, &failure.into_iter().collect::<Vec<_>>(), reason);
+    }
+}
+
+/// What the pods' proxies did not serve.
+fn judge_refused(bench: &mut Bench, expect: &Expect, played: &Played<'_>) {
+    for (pod, wanted) in &expect.refused {
+        let all = played.refused.get(pod).map(Vec::as_slice).unwrap_or_default();
+        let is_like = |refused: &RefusedConnection| {
+            let name: Vec<&str> = refused.server_name.as_deref().into_iter().collect();
+            wanted.reason.as_ref().is_none_or(|matcher| matcher.fits(&[&refused.reason]))
+                && wanted.server_name.as_ref().is_none_or(|matcher| matcher.fits(&name))
+        };
+        if !all.iter().any(is_like) {
+            let told = |refused: &RefusedConnection| format!("{} ({})", refused.reason, refused.server_name.as_deref().unwrap_or("-"));
+            let seen = all.iter().map(told).collect::<Vec<_>>().join(" | ");
+            let expected: Vec<String> = [&wanted.reason, &wanted.server_name].into_iter().flatten().map(ToString::to_string).collect();
+            bench.fail(What::Refused, pod, &expected.join(", "), &shorten(&seen), "");
+        }
+    }
 }
 
 fn rule_of(record: &Record) -> String {

@@ -15,6 +15,7 @@
 #![warn(missing_docs)]
 
 pub mod case;
+mod certify;
 pub mod chance;
 mod client;
 mod ground;

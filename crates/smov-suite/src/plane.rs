@@ -5,9 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use smov_model::record::Record;
+use smov_model::record::{Record, RefusedConnection};
 use smov_model::snapshot::Snapshot;
-use smov_proxy::ProxyConfig;
+use smov_proxy::{Certificates, ProxyConfig};
 use tokio::task::block_in_place;
 
 mod built_in;
@@ -53,12 +53,17 @@ pub(crate) enum Running {
 }
 
 impl Running {
-    /// Starts a proxy on its first snapshot; it serves when this returns.
-    pub(crate) async fn start(plane: PlaneName, config: ProxyConfig, workload: &str, snapshot: Snapshot) -> Result<Self, String> {
+    /// Starts a proxy on its first snapshot, with the certificate that `certify` gives it; it serves when this returns.
+    pub(crate) async fn start(
+        plane: PlaneName,
+        config: ProxyConfig,
+        snapshot: Snapshot,
+        certify: impl FnOnce(&Certificates) -> Result<(), String>,
+    ) -> Result<Self, String> {
         match plane {
             // Compiling a snapshot takes a while, in which nothing else of the run may stand still.
-            PlaneName::Smov => block_in_place(|| built_in::BuiltIn::start(config, workload, snapshot)).map(Self::BuiltIn),
-            PlaneName::Envoy => envoy::RealEnvoy::start(config, snapshot).await.map(Box::new).map(Self::Envoy),
+            PlaneName::Smov => block_in_place(|| built_in::BuiltIn::start(config, snapshot, certify)).map(Self::BuiltIn),
+            PlaneName::Envoy => envoy::RealEnvoy::start(config, snapshot, certify).await.map(Box::new).map(Self::Envoy),
         }
     }
 
@@ -78,6 +83,14 @@ impl Running {
         match self {
             Self::BuiltIn(proxy) => proxy.records(request_id),
             Self::Envoy(proxy) => proxy.records(request_id),
+        }
+    }
+
+    /// Connections that it did not serve.
+    pub(crate) fn refused(&self) -> Vec<RefusedConnection> {
+        match self {
+            Self::BuiltIn(proxy) => proxy.refused(),
+            Self::Envoy(proxy) => proxy.refused(),
         }
     }
 

@@ -19,6 +19,7 @@ mod send;
 use cast::Cast;
 
 use crate::case::{Case, Difference, Expect, RequestCase};
+use crate::certify::Issuers;
 use crate::ground::Ground;
 use crate::judge::{self, Played};
 use crate::load::Loaded;
@@ -158,12 +159,12 @@ impl Actors {
         let calls = |pod: &StagePod| case.requests.iter().any(|request| request.from == pod.name);
         let names: Vec<String> = stage.pods.iter().filter(|pod| pod.sidecar || calls(pod)).map(|pod| pod.name.clone()).collect();
         let mut snapshots = block_in_place(|| stage.snapshots(&names))?;
+        let issuers = block_in_place(|| Issuers::new(stage.trust_domain()))?;
         let mut actors = Self { cast, proxies: BTreeMap::new(), background: JoinSet::new() };
         for name in names {
             let (Some(pod), Some(snapshot)) = (stage.pod(&name), snapshots.remove(&name)) else { continue };
             let config = config(case, pod, stage, &actors.cast)?;
-            let workload = snapshot.proxy.name.clone();
-            match Running::start(plane, config, &workload, snapshot).await {
+            match Running::start(plane, config, snapshot, |certificates| issuers.give(pod, certificates)).await {
                 Ok(proxy) => actors.proxies.insert(name, proxy),
                 Err(error) => {
                     actors.stop().await;
@@ -209,7 +210,8 @@ impl Actors {
         let deadline = Instant::now() + SETTLE;
         loop {
             let records = self.records(stage, request, &wires);
-            let played = Played { replies: &replies, records: &records, received: &self.cast.since(&before), plane };
+            let refused = self.proxies.iter().map(|(name, proxy)| (name.clone(), proxy.refused())).collect();
+            let played = Played { replies: &replies, records: &records, received: &self.cast.since(&before), refused: &refused, plane };
             let failures = judge::judge(&expect, &played);
             let waits = failures.iter().any(|failure| judge::may_come_later(failure.what));
             if failures.is_empty() || !waits || Instant::now() > deadline {
@@ -290,7 +292,8 @@ fn expectation(request: &RequestCase, difference: Option<&Difference>) -> Result
     Ok(merged! {
         status = "status", flags = "flags", body = "body", headers = "headers", pod = "pod", rule = "rule", cluster = "cluster",
         attempts = "attempts", took = "took", received = "received", seen = "seen", seen_by = "seenBy", shares = "shares",
-        seeded = "seeded", statuses = "statuses", pods = "pods", connections = "connections",
+        seeded = "seeded", statuses = "statuses", pods = "pods", connections = "connections", security = "security",
+        principal = "principal", failure = "failure", refused = "refused",
     })
 }
 

@@ -13,7 +13,7 @@ use smov_model::names::KubeCluster;
 use smov_model::snapshot::{Snapshot, SnapshotVersion};
 use smov_theatre::echo::Script;
 
-use crate::case::{Case, MeshCase, PodCase, Resources, ServiceCase};
+use crate::case::{Case, CertificateCase, MeshCase, PodCase, Resources, ServiceCase};
 use crate::ground::Ground;
 
 /// The cluster of pods that say none.
@@ -52,6 +52,8 @@ pub(crate) struct StagePod {
     pub(crate) sidecar: bool,
     pub(crate) script: Script,
     pub(crate) down: bool,
+    /// What its proxy shows.
+    pub(crate) certificate: CertificateCase,
 }
 
 /// A port of a Service that carries opaque TCP.
@@ -124,7 +126,13 @@ impl Stage {
             .map(|(cluster, object)| Ok((name(&cluster)?, object)))
             .collect::<Result<_, String>>()?;
         for cluster in &clusters {
-            let config = MeshConfig { unknown_hosts: self.mesh.outbound_traffic_policy, ..MeshConfig::default() };
+            let default = MeshConfig::default();
+            let config = MeshConfig {
+                unknown_hosts: self.mesh.outbound_traffic_policy,
+                trust_domain: self.mesh.trust_domain.clone().unwrap_or(default.trust_domain),
+                auto_mutual_tls: self.mesh.enable_auto_mtls.unwrap_or(default.auto_mutual_tls),
+                ..MeshConfig::default()
+            };
             let mut world = World::builder(name(cluster)?).mesh(config).build();
             for (owner, object) in &objects {
                 let applied = world.apply(owner, object);
@@ -150,8 +158,13 @@ impl Stage {
             if has_sidecar {
                 containers.push(json!({"name": "istio-proxy"}));
             }
+            let mut labels = pod.labels.clone();
+            if has_sidecar && !pod.sidecar && pod.part == Part::Server {
+                // It calls through a proxy; what comes in goes to its app.
+                labels.insert("security.istio.io/tlsMode".to_owned(), "disabled".to_owned());
+            }
             add(json!({"apiVersion": "v1", "kind": "Pod",
-                "metadata": {"name": pod.name, "namespace": pod.namespace, "labels": pod.labels},
+                "metadata": {"name": pod.name, "namespace": pod.namespace, "labels": labels},
                 "spec": {"nodeName": node(pod), "serviceAccountName": pod.service, "containers": containers},
                 "status": {"phase": "Running", "podIP": pod.address}}));
         }
@@ -238,6 +251,11 @@ impl Stage {
         Ok(snapshots)
     }
 
+    /// The first part of identities, where the case names one.
+    pub(crate) fn trust_domain(&self) -> Option<&str> {
+        self.mesh.trust_domain.as_deref()
+    }
+
     pub(crate) fn pod(&self, name: &str) -> Option<&StagePod> {
         self.pods.iter().find(|pod| pod.name == name)
     }
@@ -309,6 +327,7 @@ fn stage_pod(pod: &PodCase, part: Part, app: &str, namespace: &str, ground: &Gro
         sidecar: pod.sidecar,
         script: pod.script.clone(),
         down: pod.down,
+        certificate: pod.certificate.clone(),
     }
 }
 

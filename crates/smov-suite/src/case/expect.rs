@@ -28,6 +28,14 @@ pub struct Expect {
     pub attempts: Option<u32>,
     /// How long one took, as the client saw it.
     pub took: Option<Span>,
+    /// How the sending proxy's last connection was secured: `mutual_tls`, `none`, `unknown`.
+    pub security: Option<String>,
+    /// The identity that the other side has proved to the sending proxy; `none` = none.
+    pub principal: Option<String>,
+    /// Why the last try failed, in Envoy's words.
+    pub failure: Option<Matcher>,
+    /// Connections that a pod's proxy did not serve: one of them is like this.
+    pub refused: BTreeMap<String, RefusedSeen>,
     /// Requests that pods got, all pods: one that is not named got none.
     pub received: Option<BTreeMap<String, Count>>,
     /// What every pod that got it saw.
@@ -44,6 +52,16 @@ pub struct Expect {
     pub connections: Option<Count>,
     /// How many different pods answered, over all `times`.
     pub pods: Option<Count>,
+}
+
+/// A connection that was not served.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct RefusedSeen {
+    /// Why, in the words of the pod's proxy.
+    pub reason: Option<Matcher>,
+    /// The name that its TLS asked for.
+    pub server_name: Option<Matcher>,
 }
 
 /// How often.

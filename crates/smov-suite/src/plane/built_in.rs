@@ -3,9 +3,9 @@
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use smov_model::record::Record;
+use smov_model::record::{Record, RefusedConnection};
 use smov_model::snapshot::Snapshot;
-use smov_proxy::{Handle, Proxy, ProxyConfig, dice_for};
+use smov_proxy::{Certificates, Handle, Proxy, ProxyConfig, dice_for};
 use tokio_util::sync::CancellationToken;
 
 /// What is still in flight when a case ends gets so long.
@@ -19,11 +19,16 @@ pub(crate) struct BuiltIn {
 }
 
 impl BuiltIn {
-    pub(crate) fn start(mut config: ProxyConfig, workload: &str, snapshot: Snapshot) -> Result<Self, String> {
+    pub(crate) fn start(
+        mut config: ProxyConfig,
+        snapshot: Snapshot,
+        certify: impl FnOnce(&Certificates) -> Result<(), String>,
+    ) -> Result<Self, String> {
         config.limits.drain = DRAIN;
-        let dice = dice_for(&config, workload);
+        let dice = dice_for(&config, &snapshot.proxy.name);
         let bound = Proxy::start(config, dice).map_err(|error| chain(&error))?;
         let handle = bound.handle();
+        certify(handle.certificates())?;
         handle.publish(snapshot);
         let shutdown = CancellationToken::new();
         let stop = shutdown.clone();
@@ -42,6 +47,10 @@ impl BuiltIn {
 
     pub(crate) fn records(&self, request_id: &str) -> Vec<Record> {
         self.handle.records(request_id)
+    }
+
+    pub(crate) fn refused(&self) -> Vec<RefusedConnection> {
+        self.handle.refused()
     }
 
     pub(crate) async fn stop(mut self) {
