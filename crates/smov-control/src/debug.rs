@@ -17,15 +17,17 @@ use axum::{Json, Router};
 use bytes::Bytes;
 use futures_util::stream;
 use serde::Deserialize;
+use smov_istio::world::ProxyIdentity;
 use smov_model::cluster::Cluster;
 use smov_model::names::KubeCluster;
 use smov_model::snapshot::Snapshot;
 use smov_model::tls::{ClientCertificate, ClusterTls};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::ca::Authority;
 use crate::proxies::{Proxies, Target};
-use crate::publisher::View;
+use crate::publisher::{Command, View};
 use crate::rows::{RowNews, RowReader};
 use crate::source::{SourceId, SourceKind};
 use crate::status::{Distributed, EndpointGone, EndpointKnown, ProxyStatus, Syncz};
@@ -42,6 +44,8 @@ pub(crate) struct Debug {
     pub(crate) proxies: Arc<Proxies>,
     pub(crate) view: View,
     pub(crate) authority: Authority,
+    /// For what only the publisher can work out.
+    pub(crate) publisher: mpsc::Sender<Command>,
     /// Ends the endless answers.
     pub(crate) shutdown: CancellationToken,
 }
@@ -58,6 +62,7 @@ pub(crate) fn debug_routes(debug: Arc<Debug>) -> Router {
         .route("/debug/distributed", get(distributed))
         .route("/debug/diagnostics", get(diagnostics))
         .route("/debug/snapshot/{pod}", get(snapshot))
+        .route("/debug/security/{pod}", get(security))
         .route("/metrics", get(metrics))
         .route("/readyz", get(ready))
         .with_state(debug)
@@ -112,6 +117,19 @@ async fn snapshot(State(debug): Shared, Path(pod): Path<String>) -> Response {
     match debug.proxies.snapshot(&pod) {
         Some(published) => Json(without_keys(&published.snapshot)).into_response(),
         None => (StatusCode::NOT_FOUND, format!("no connected proxy of pod `{pod}` has a snapshot\n")).into_response(),
+    }
+}
+
+/// How a pod's connections are secured, cluster by cluster, with the lines that decide.
+async fn security(State(debug): Shared, Path(pod): Path<String>) -> Response {
+    let unknown = || (StatusCode::NOT_FOUND, format!("no connected proxy of pod `{pod}`\n")).into_response();
+    let Some((namespace, role)) = debug.proxies.named(&pod) else { return unknown() };
+    let proxy = ProxyIdentity { cluster: debug.cluster.clone(), namespace, pod: pod.clone(), role: role.into() };
+    let (reply, answer) = oneshot::channel();
+    let asked = debug.publisher.send(Command::Security { proxy, reply }).await;
+    match (asked, answer.await) {
+        (Ok(()), Ok(told)) => Json(told).into_response(),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, "the control plane is stopping\n").into_response(),
     }
 }
 

@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use smov_istio::diagnostic::Diagnostic;
+use smov_istio::explain::ClusterSecurity;
 use smov_model::record::Record;
 use smov_model::snapshot::Snapshot;
 use tokio::net::UnixStream;
@@ -96,6 +97,15 @@ impl DebugClient {
     pub async fn snapshot(&self, pod: &str) -> Result<Option<Snapshot>, DebugError> {
         match self.ask(&format!("/debug/snapshot/{}", escape(pod))).await {
             Ok(snapshot) => Ok(Some(snapshot)),
+            Err(DebugError::Status { status: StatusCode::NOT_FOUND, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// How the connections of a pod's proxy are secured, and which lines decide it; `None` when it is not connected.
+    pub async fn security(&self, pod: &str) -> Result<Option<Vec<ClusterSecurity>>, DebugError> {
+        match self.ask(&format!("/debug/security/{}", escape(pod))).await {
+            Ok(security) => Ok(Some(security)),
             Err(DebugError::Status { status: StatusCode::NOT_FOUND, .. }) => Ok(None),
             Err(error) => Err(error),
         }

@@ -187,6 +187,13 @@ impl Proxies {
         self.table().connected.iter().map(status).collect()
     }
 
+    /// Which proxy a pod's is.
+    pub(crate) fn named(&self, pod: &str) -> Option<(Namespace, ProxyRole)> {
+        let table = self.table();
+        let ((namespace, _), proxy) = table.connected.iter().find(|((_, name), _)| name == pod)?;
+        Some((namespace.clone(), proxy.role))
+    }
+
     pub(crate) fn connected(&self) -> usize {
         self.table().connected.len()
     }

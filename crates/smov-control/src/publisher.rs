@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use smov_istio::compile::Prepared;
 use smov_istio::diagnostic::Diagnostic;
+use smov_istio::explain::ClusterSecurity;
 use smov_istio::world::{MeshConfig, ProxyIdentity, WatchedKind, World};
 use smov_model::link::LinkAddresses;
 use smov_model::names::{KubeCluster, Namespace, ServiceAccount};
@@ -18,7 +19,9 @@ use tracing::{debug, info};
 
 use crate::proxies::{Proxies, Published};
 use crate::source::{News, SourceEvent, SourceId, SourceKind};
-use crate::status::SourceStatus;
+
+mod view;
+pub(crate) use view::{SourceState, View};
 
 /// While events keep arriving one after the other, the next is waited for this long…
 const QUIET: Duration = Duration::from_millis(1);
@@ -41,6 +44,8 @@ pub(crate) enum Command {
     ClusterTrouble { cluster: KubeCluster, error: Option<String> },
     /// A proxy whose token was checked wants snapshots.
     Admit(Admission),
+    /// How are a proxy's connections secured, and why?
+    Security { proxy: ProxyIdentity, reply: oneshot::Sender<Vec<ClusterSecurity>> },
 }
 
 /// A proxy at the door.
@@ -55,40 +60,6 @@ pub(crate) struct Admission {
 
 /// The newest snapshot of one proxy.
 pub(crate) type Snapshots = watch::Receiver<Option<Arc<Published>>>;
-
-/// What others may see of the publisher.
-pub(crate) struct View {
-    /// Has everything been read once?
-    pub(crate) synced: watch::Receiver<bool>,
-    /// What is wrong with the configuration.
-    pub(crate) diagnostics: watch::Receiver<Arc<Vec<Diagnostic>>>,
-    /// The sources.
-    pub(crate) sources: watch::Receiver<BTreeMap<SourceId, SourceState>>,
-}
-
-impl View {
-    /// The sources as `/debug/syncz` shows them.
-    pub(crate) fn source_statuses(&self) -> Vec<SourceStatus> {
-        let status = |(source, state): (&SourceId, &SourceState)| SourceStatus {
-            cluster: source.cluster.clone(),
-            kind: source.kind.as_str().to_owned(),
-            synced: state.synced,
-            last_event_age: state.last_event.map(|at| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX)),
-            error: state.error.clone(),
-        };
-        self.sources.borrow().iter().map(status).collect()
-    }
-}
-
-/// How one source is doing.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct SourceState {
-    pub(crate) synced: bool,
-    pub(crate) last_event: Option<Instant>,
-    /// The highest `resourceVersion` in what was published, as far as the API server counts.
-    pub(crate) version: u64,
-    pub(crate) error: Option<String>,
-}
 
 impl From<SourceEvent> for Command {
     fn from(event: SourceEvent) -> Self {
@@ -239,6 +210,11 @@ impl Publisher {
                 }
             }
             Command::Admit(admission) => self.waiting.push(admission),
+            Command::Security { proxy, reply } => {
+                let told = Prepared::new(&self.world).security_of(&proxy);
+                // Whoever asked may have given up.
+                let _ = reply.send(told.into_values().collect());
+            }
         }
     }
 

@@ -105,6 +105,7 @@ fn start(
     let authority = Authority::new(authority, config.certificate_lifetime, config.root_namespace.clone());
 
     let reviewer = TokenReviewer::new(server.clone());
+    let publisher = commands.clone();
     let wire_server = WireServer {
         cluster: config.cluster.clone(),
         reviewer,
@@ -114,7 +115,7 @@ fn start(
     };
     parts.spawn(Arc::new(wire_server).run(wire, stop.clone()));
 
-    let state = Arc::new(Debug { cluster: config.cluster.clone(), epoch, proxies, view, authority, shutdown: stop.clone() });
+    let state = Arc::new(Debug { cluster: config.cluster.clone(), epoch, proxies, view, authority, publisher, shutdown: stop.clone() });
     if let Some(listener) = public {
         parts.spawn(serve(listener, public_routes(Arc::clone(&state)), stop.clone()));
     }

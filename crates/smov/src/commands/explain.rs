@@ -1,7 +1,7 @@
 //! `smov explain`: why a request goes where it goes. From the snapshot that a running sidecar has, or from files alone.
 
 use serde_json::json;
-use smov_istio::explain::{Explanation, Question, explain_snapshot};
+use smov_istio::explain::{ClusterSecurity, Explanation, Question, explain_snapshot};
 use smov_istio::world::Role;
 use smov_model::names::Port;
 use smov_model::snapshot::Snapshot;
@@ -15,6 +15,7 @@ mod difference;
 mod expect;
 mod from_files;
 mod live;
+mod mtls;
 mod record;
 mod sheet;
 mod told;
@@ -31,6 +32,8 @@ pub(crate) struct Asked {
     pub(crate) notes: Vec<String>,
     /// Are the pods made up, so that endpoints are not known?
     pub(crate) pods_assumed: bool,
+    /// How the caller's connections are secured, by cluster.
+    pub(crate) security: Vec<ClusterSecurity>,
     /// Policies that are in the input and not executed.
     pub(crate) policies: Vec<String>,
 }
@@ -103,7 +106,7 @@ fn document(question: &Question, asked: &Asked, explanation: &Explanation, resul
         "source": asked.source,
         "notes": asked.notes,
         "podsAssumed": asked.pods_assumed,
-        "mtls": "plaintext",
+        "mtls": mtls::of(asked, explanation),
         "notEnforced": asked.policies,
         "explanation": explanation,
         "chances": explanation.chances(),

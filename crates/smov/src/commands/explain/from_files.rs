@@ -79,9 +79,11 @@ pub(super) fn ask(
         };
         (found, words)
     };
-    let compiled = Prepared::new(&world).snapshot_for(&caller.proxy, SnapshotVersion { epoch: 0, number: 0 });
+    let prepared = Prepared::new(&world);
+    let security = prepared.security_of(&caller.proxy).into_values().collect();
+    let compiled = prepared.snapshot_for(&caller.proxy, SnapshotVersion { epoch: 0, number: 0 });
     let role = if explain.gateway { Role::Gateway } else { Role::Sidecar };
-    Ok(Asked { snapshot: compiled.snapshot, role, from, source: "files", notes, pods_assumed: assumed.pods, policies })
+    Ok(Asked { snapshot: compiled.snapshot, role, from, source: "files", notes, pods_assumed: assumed.pods, security, policies })
 }
 
 /// The caller's namespace: as asked, else the one with the most rules.

@@ -61,7 +61,8 @@ pub(super) async fn ask(global: &Global, explain: &Explain, language: Language) 
                 let from = language.line(text::FROM_POD, &[&workload.pod, &cluster, workload.namespace.as_str()]);
                 let role = if explain.gateway { Role::Gateway } else { Role::Sidecar };
                 let notes = vec![language.line(text::NOTE_COMPUTED, &[])];
-                return Ok(Asked { snapshot, role, from, source: "mesh", notes, pods_assumed: false, policies: Vec::new() });
+                let security = client.security(&proxy.pod).await.map_err(|error| unreachable(&error))?.unwrap_or_default();
+                return Ok(Asked { snapshot, role, from, source: "mesh", notes, pods_assumed: false, security, policies: Vec::new() });
             }
             others.push(workload.name.clone());
         }

@@ -9,9 +9,9 @@ use smov_model::record::SkippedRule;
 use smov_model::route::{AbortStatus, HashKey, HeaderOperations, Mismatch, Origin, Percent, RetryOn, RoutePolicy};
 use smov_model::snapshot::Snapshot;
 
-use super::Asked;
 use super::expect::round;
 use super::sheet::Sheet;
+use super::{Asked, mtls};
 use crate::printer::{self, BOLD, paint};
 use crate::text::{self, Language, Text};
 
@@ -60,7 +60,7 @@ fn sheet(question: &Question, asked: &Asked, explanation: &Explanation, language
                 sheet.row(label(text::LABEL_TIMEOUT), vec![timeout(policy, language)]);
                 sheet.row(label(text::LABEL_RETRIES), vec![retries(policy, language)]);
             }
-            sheet.row(label(text::LABEL_MTLS), vec![mtls(odds, asked, language)]);
+            sheet.row(label(text::LABEL_MTLS), mtls::told(odds, asked, language));
             let mut policies = language.lines(text::POLICY_NOT_ENFORCED, &[]);
             if !asked.policies.is_empty() {
                 policies.push(say(text::POLICY_IN_INPUT, &[&asked.policies.join(", ")]));
@@ -342,12 +342,6 @@ pub(super) fn retries(policy: &RoutePolicy, language: Language) -> String {
 fn retry_on(on: &RetryOn) -> String {
     let words = on.words().map(str::to_owned);
     words.chain(on.status_codes.iter().map(ToString::to_string)).collect::<Vec<_>>().join(", ")
-}
-
-fn mtls(odds: &[Odds], asked: &Asked, language: Language) -> String {
-    let none = odds.iter().flat_map(|one| one.endpoints.iter().flatten()).any(|endpoint| !endpoint.has_sidecar);
-    // In files it is the injection label that decides, and that may be elsewhere.
-    if none && asked.source == "mesh" { language.line(text::MTLS_NO_SIDECAR, &[]) } else { language.line(text::MTLS_PLAIN, &[]) }
 }
 
 /// What else of a rule acts on a request, for comparisons: rewrites, headers, CORS, copies, stickiness, breakers and limits.

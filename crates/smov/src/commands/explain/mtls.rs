@@ -1,0 +1,88 @@
+//! The rows about mutual TLS: what comes of the caller's and the callee's side, who they are, and which line decides.
+
+use smov_istio::explain::{ClientSide, ClusterSecurity, Explanation, Odds, Outcome, ServerSide, Verdict};
+use smov_model::route::Origin;
+use smov_model::tls::MutualTlsMode;
+
+use super::Asked;
+use crate::text::{self, Language};
+
+/// What is said of the clusters that a request may go to, for the JSON document.
+pub(super) fn of<'a>(asked: &'a Asked, explanation: &Explanation) -> Vec<&'a ClusterSecurity> {
+    let Outcome::Forward { odds } = &explanation.outcome else { return Vec::new() };
+    odds.iter().filter_map(|one| find(asked, one)).collect()
+}
+
+fn find<'a>(asked: &'a Asked, odds: &Odds) -> Option<&'a ClusterSecurity> {
+    asked.security.iter().find(|one| one.cluster == odds.cluster)
+}
+
+/// The rows. Clusters that are secured alike are told once.
+pub(super) fn told(odds: &[Odds], asked: &Asked, language: Language) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for security in odds.iter().filter_map(|one| find(asked, one)) {
+        for server in &security.servers {
+            for line in tell(security, server, language) {
+                if !lines.contains(&line) {
+                    lines.push(line);
+                }
+            }
+        }
+    }
+    if lines.is_empty() { language.lines(text::MTLS_UNKNOWN, &[]) } else { lines }
+}
+
+fn tell(security: &ClusterSecurity, server: &ServerSide, language: Language) -> Vec<String> {
+    let why = client(security, language);
+    let verdict = match server.verdict {
+        Verdict::MutualTls => text::MTLS_YES,
+        Verdict::Plaintext => text::MTLS_PLAIN,
+        Verdict::OtherTls => text::MTLS_OTHER,
+        Verdict::RefusedByCallee => text::MTLS_REFUSED_BY_CALLEE,
+        Verdict::RefusedByCaller => text::MTLS_REFUSED_BY_CALLER,
+    };
+    // Pods of one Service differ in their names only, as a rule.
+    let service = security.cluster.host.as_str().split('.').next().unwrap_or_default();
+    let port = format!("{service}:{}", server.address.port());
+    let callee = match server.mode {
+        None => language.line(text::MTLS_CALLEE_BARE, &[&port]),
+        Some(mode) => {
+            let by = server.origin.as_ref().map_or_else(|| language.line(text::MTLS_CALLEE_DEFAULT, &[]), place);
+            language.line(text::MTLS_CALLEE, &[&port, word(mode), &by])
+        }
+    };
+    let mut lines = vec![language.line(verdict, &[&why]), callee];
+    if let (Verdict::MutualTls | Verdict::RefusedByCaller, Some(identity)) = (server.verdict, &server.identity) {
+        let short = |identity: &str| identity.trim_start_matches("spiffe://").to_owned();
+        lines.push(language.line(text::MTLS_IDENTITIES, &[&short(&security.identity), &short(identity)]));
+    }
+    lines
+}
+
+/// What the caller does, and by which line.
+fn client(security: &ClusterSecurity, language: Language) -> String {
+    let mode = match security.client {
+        ClientSide::Auto => return language.line(text::MTLS_AUTO, &[]),
+        ClientSide::Plaintext => "DISABLE",
+        ClientSide::IstioMutual => "ISTIO_MUTUAL",
+        ClientSide::Simple => "SIMPLE",
+        ClientSide::Mutual => "MUTUAL",
+    };
+    match &security.written {
+        Some(origin) => language.line(text::MTLS_BY_RULE, &[mode, &place(origin)]),
+        None => language.line(text::MTLS_NO_RULE, &[]),
+    }
+}
+
+fn place(origin: &Origin) -> String {
+    let resource = &origin.resource;
+    format!("{} {}/{} {}", resource.kind, resource.namespace, resource.name, origin.path)
+}
+
+fn word(mode: MutualTlsMode) -> &'static str {
+    match mode {
+        MutualTlsMode::Disable => "DISABLE",
+        MutualTlsMode::Permissive => "PERMISSIVE",
+        MutualTlsMode::Strict => "STRICT",
+    }
+}
