@@ -51,6 +51,7 @@ pub(crate) use server::Server;
 
 use openapi::Documents;
 use query::Query;
+pub(crate) use query::decode;
 use route::Route;
 
 /// Longest body that is read.

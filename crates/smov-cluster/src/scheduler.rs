@@ -15,17 +15,26 @@ use crate::controllers::fields::{condition, is_deleting, is_finished, name, name
 use crate::controllers::writer;
 use crate::error::ApiError;
 use crate::kinds::{NODE, POD};
-use crate::registry::{Object, Registry, Selector};
+use crate::registry::{EventKind, Object, Registry, Selector};
 
 /// Schedules pods until shutdown.
 pub async fn run(registry: Registry, shutdown: CancellationToken) {
-    let pods = Source::new(&POD, |event| if is_waiting(&event.object) { vec![Key::of(&event.object)] } else { Vec::new() });
-    let waiting = registry.clone();
-    // A node that came or changed may take what waits.
-    let nodes = Source::new(&NODE, move |_| {
-        let pods = waiting.list(&POD, None, &Selector::default()).0;
-        pods.iter().filter(|pod| is_waiting(pod)).map(Key::of).collect()
+    let waiting = |registry: Registry| {
+        move || -> Vec<Key> {
+            let pods = registry.list(&POD, None, &Selector::default()).0;
+            pods.iter().filter(|pod| is_waiting(pod)).map(Key::of).collect()
+        }
+    };
+    let (of_nodes, of_pods) = (waiting(registry.clone()), waiting(registry.clone()));
+    let pods = Source::new(&POD, move |event| match event.kind {
+        EventKind::Deleted => of_pods(),
+        _ if is_waiting(&event.object) => vec![Key::of(&event.object)],
+        // Its place may be what another one waits for.
+        _ if is_finished(&event.object) => of_pods(),
+        _ => Vec::new(),
     });
+    // A node that came or changed may take what waits.
+    let nodes = Source::new(&NODE, move |_| of_nodes());
     let scheduler = Scheduler { registry: registry.clone() };
     drive("scheduler", registry, vec![pods, nodes], move |key| scheduler.schedule(key), shutdown).await;
 }
@@ -45,28 +54,13 @@ impl Scheduler {
             return Ok(None);
         }
         let nodes = self.registry.list(&NODE, None, &Selector::default()).0;
-        match filter::feasible(&pod, &nodes) {
-            Ok(feasible) => self.bind(&pod, self.choose(&pod, &feasible)),
+        let pods = self.registry.list(&POD, None, &Selector::default()).0;
+        let on = |node: &str| pods.iter().filter(|other| text(other, "/spec/nodeName") == node && !is_finished(other)).count();
+        match filter::feasible(&pod, &nodes, on) {
+            Ok(feasible) => self.bind(&pod, choose(&pod, &feasible, &pods)),
             Err(message) => self.refuse(&pod, &message),
         }
         .map(|()| None)
-    }
-
-    /// The node with the fewest pods of the same owner, then the fewest pods, then by name.
-    fn choose<'a>(&self, pod: &Value, nodes: &[&'a Object]) -> &'a str {
-        let pods = self.registry.list(&POD, None, &Selector::default()).0;
-        let owner = pod.pointer("/metadata/ownerReferences/0/uid");
-        let load = |node: &str| {
-            let mine = pods.iter().filter(|other| text(other, "/spec/nodeName") == node && !is_finished(other));
-            let (mut siblings, mut all) = (0_usize, 0_usize);
-            for other in mine {
-                all += 1;
-                siblings += usize::from(owner.is_some() && other.pointer("/metadata/ownerReferences/0/uid") == owner);
-            }
-            (siblings, all)
-        };
-        let best = nodes.iter().max_by_key(|node| (Reverse(load(name(node))), Reverse(name(node).to_owned())));
-        best.map_or("", |node| name(node))
     }
 
     fn bind(&self, pod: &Object, node: &str) -> Result<(), ApiError> {
@@ -100,6 +94,22 @@ impl Scheduler {
         self.registry.event(pod, "Warning", "FailedScheduling", message, "default-scheduler");
         Ok(())
     }
+}
+
+/// The node with the fewest pods of the same owner, then the fewest pods, then by name.
+fn choose<'a>(pod: &Value, nodes: &[&'a Object], pods: &[Object]) -> &'a str {
+    let owner = pod.pointer("/metadata/ownerReferences/0/uid");
+    let load = |node: &str| {
+        let mine = pods.iter().filter(|other| text(other, "/spec/nodeName") == node && !is_finished(other));
+        let (mut siblings, mut all) = (0_usize, 0_usize);
+        for other in mine {
+            all += 1;
+            siblings += usize::from(owner.is_some() && other.pointer("/metadata/ownerReferences/0/uid") == owner);
+        }
+        (siblings, all)
+    };
+    let best = nodes.iter().max_by_key(|node| (Reverse(load(name(node))), Reverse(name(node).to_owned())));
+    best.map_or("", |node| name(node))
 }
 
 fn scheduled(pod: &mut Value, condition: Value) {

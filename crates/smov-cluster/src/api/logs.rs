@@ -45,7 +45,9 @@ pub(super) fn handle(api: &Api, call: &Call, target: &Target) -> Result<Response
     let container = container(&pod, name, call.query.text("container"))?;
     let query = &call.query;
     let since = match (query.number::<i64>("sinceSeconds")?, query.text("sinceTime")) {
-        (Some(seconds), _) => Some(jiff::Timestamp::now() - jiff::SignedDuration::from_secs(seconds)),
+        (Some(seconds), _) => {
+            Some(jiff::Timestamp::now().checked_sub(jiff::SignedDuration::from_secs(seconds)).unwrap_or(jiff::Timestamp::MIN))
+        }
         (None, Some(time)) => Some(time.parse().map_err(|_| ApiError::bad_request(format!("sinceTime: Invalid value: {time:?}")))?),
         (None, None) => None,
     };

@@ -52,7 +52,7 @@ impl Patch {
     pub(super) fn apply(&self, kind: Option<&'static Kind>, object: &Value) -> Result<Value, ApiError> {
         let mut patched = object.clone();
         match self {
-            Self::Json(patch) => json_patch::patch(&mut patched, patch).map_err(|_| ApiError::unprocessable(REJECTED))?,
+            Self::Json(patch) => carry_out(patch, &mut patched)?,
             Self::Merge(patch) => json_patch::merge(&mut patched, patch),
             Self::Strategic(patch) => match kind {
                 Some(kind) if kind.custom => {
@@ -63,6 +63,69 @@ impl Patch {
             },
         }
         Ok(patched)
+    }
+}
+
+/// Operations that a JSON patch may have, as Kubernetes' limit.
+const MAX_OPERATIONS: usize = 10_000;
+/// What a JSON patch may make of an object, in bytes; beyond it an object cannot be stored anyway.
+const MAX_COPIED: usize = 3 << 20;
+/// How deep an object may become; beyond it nobody could read it.
+const MAX_DEPTH: usize = 256;
+
+/// What a JSON patch may move about, in bytes together.
+const MAX_MOVED: usize = 64 << 20;
+
+/// Carries out a JSON patch one operation at a time: copies double what is there, and moves nest it, so that few operations could make any size.
+fn carry_out(patch: &json_patch::Patch, object: &mut Value) -> Result<(), ApiError> {
+    use json_patch::PatchOperation;
+    if patch.0.len() > MAX_OPERATIONS {
+        return Err(ApiError::too_large(MAX_OPERATIONS));
+    }
+    let (mut copied, mut moved) = (0, 0);
+    for operation in &patch.0 {
+        let (path, value) = match operation {
+            PatchOperation::Add(add) => (add.path.as_str(), Some(&add.value)),
+            PatchOperation::Replace(replace) => (replace.path.as_str(), Some(&replace.value)),
+            PatchOperation::Copy(copy) => {
+                let value = object.pointer(copy.from.as_str());
+                copied += value.map_or(0, size);
+                (copy.path.as_str(), value)
+            }
+            PatchOperation::Move(moves) => {
+                let value = object.pointer(moves.from.as_str());
+                moved += value.map_or(0, size);
+                (moves.path.as_str(), value)
+            }
+            PatchOperation::Remove(_) | PatchOperation::Test(_) => ("", None),
+        };
+        if copied > MAX_COPIED || moved > MAX_MOVED {
+            return Err(ApiError::too_large(MAX_COPIED));
+        }
+        let steps = path.matches('/').count();
+        if steps > MAX_DEPTH || value.is_some_and(|value| is_deeper(value, MAX_DEPTH - steps)) {
+            return Err(ApiError::unprocessable(REJECTED));
+        }
+        json_patch::patch(object, std::slice::from_ref(operation)).map_err(|_| ApiError::unprocessable(REJECTED))?;
+    }
+    Ok(())
+}
+
+/// About as long as its text.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::Object(fields) => fields.iter().map(|(key, value)| key.len() + 4 + size(value)).sum(),
+        Value::Array(items) => items.iter().map(|item| size(item) + 1).sum(),
+        Value::String(text) => text.len() + 2,
+        Value::Null | Value::Bool(_) | Value::Number(_) => 8,
+    }
+}
+
+fn is_deeper(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::Object(fields) => levels == 0 || fields.values().any(|value| is_deeper(value, levels - 1)),
+        Value::Array(items) => levels == 0 || items.iter().any(|item| is_deeper(item, levels - 1)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
 }
 
@@ -110,4 +173,38 @@ pub fn strategic_merge(object: &mut Value, patch: &Value) -> Result<(), ApiError
     let kind = object["kind"].as_str().and_then(crate::kinds::by_kind);
     let known = kind.map(|kind| if kind.custom { schema::of_custom(kind, None) } else { schema::of_builtin(kind) });
     strategic::merge(known.as_deref(), object, patch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn carried(operations: Vec<Value>, object: &Value) -> Result<Value, ApiError> {
+        let patch = serde_json::from_value(Value::Array(operations)).unwrap();
+        let mut object = object.clone();
+        carry_out(&patch, &mut object).map(|()| object)
+    }
+
+    #[test]
+    fn a_patch_that_doubles_an_object_again_and_again_is_refused() {
+        let copy = json!({ "op": "copy", "from": "/data", "path": "/data/a" });
+        let object = json!({ "data": { "text": "x".repeat(1000) } });
+        assert!(carried(vec![copy.clone(); 3], &object).is_ok());
+        assert_eq!(carried(vec![copy; 40], &object).unwrap_err().code, 413);
+    }
+
+    #[test]
+    fn a_patch_that_nests_without_end_is_refused() {
+        let step = |from: &str, to: &str| {
+            vec![
+                json!({ "op": "add", "path": format!("/{to}"), "value": {} }),
+                json!({ "op": "move", "from": format!("/{from}"), "path": format!("/{to}/n") }),
+            ]
+        };
+        let mut operations = Vec::new();
+        for round in 0..400 {
+            operations.extend(if round % 2 == 0 { step("x", "y") } else { step("y", "x") });
+        }
+        assert_eq!(carried(operations, &json!({ "x": {} })).unwrap_err().code, 422);
+    }
 }

@@ -133,7 +133,7 @@ impl Query {
 }
 
 /// Undoes percent-encoding; `+` is a space in queries only. What is no UTF-8 becomes `U+FFFD`.
-pub(super) fn decode(text: &str, plus: bool) -> String {
+pub(crate) fn decode(text: &str, plus: bool) -> String {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut place = 0;

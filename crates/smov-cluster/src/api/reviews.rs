@@ -24,6 +24,9 @@ pub(super) async fn review(api: &Api, call: &Call, review: &Review, body: Body) 
     }
     let bytes = body::read(body).await?;
     let (mut question, _) = body::object(&call.headers, &bytes, FieldValidation::Ignore)?;
+    if !question.is_object() {
+        return Err(ApiError::bad_request("the body must be an object"));
+    }
     question["metadata"] = json!({ "creationTimestamp": null });
     question["status"] = match review {
         Review::Token => {
@@ -116,7 +119,14 @@ fn user_info(user: &User) -> Value {
 pub(super) async fn token_request(api: &Api, call: &Call, target: &Target, body: Body) -> Result<Response, ApiError> {
     let bytes = body::read(body).await?;
     let (mut request, _) = body::object(&call.headers, &bytes, FieldValidation::Ignore)?;
+    if !request.is_object() {
+        return Err(ApiError::bad_request("the body must be an object"));
+    }
     let seconds = request["spec"]["expirationSeconds"].as_i64().unwrap_or(3600);
+    if seconds > 1 << 32 {
+        let cause = Cause::invalid("spec.expirationSeconds", &json!(seconds), "may not specify a duration larger than 2^32 seconds");
+        return Err(ApiError::invalid_as("authentication.k8s.io", "TokenRequest", &cause));
+    }
     if seconds < 600 {
         let why = "may not specify a duration less than 10 minutes";
         let cause = Cause::invalid("spec.expirationSeconds", &json!(seconds), why);

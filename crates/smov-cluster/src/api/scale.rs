@@ -70,6 +70,17 @@ fn set(object: &mut Value, scale: &Value, name: &str) -> Result<(), ApiError> {
         // Checked by the registry when it writes.
         object["metadata"]["resourceVersion"] = json!(version);
     }
-    object["spec"]["replicas"] = json!(scale["spec"]["replicas"].as_i64().unwrap_or_default());
+    let wanted = &scale["spec"]["replicas"];
+    let replicas = match wanted {
+        // What nobody says is none, as for Kubernetes.
+        Value::Null => 0,
+        wanted => wanted.as_i64().and_then(|wanted| i32::try_from(wanted).ok()).ok_or_else(|| {
+            ApiError::bad_request(format!(
+                "Scale in version \"v1\" cannot be handled as a Scale: json: cannot unmarshal {} into Go struct field ScaleSpec.spec.replicas of type int32",
+                crate::schema::go_kind(wanted)
+            ))
+        })?,
+    };
+    object["spec"]["replicas"] = json!(replicas);
     Ok(())
 }

@@ -20,6 +20,8 @@ use crate::registry::{DeleteOptions, Object, Registry, Selector};
 
 /// Annotation by which a user says which pods to take first when scaling down; lower goes first.
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+/// Pods that are created at once, at most.
+const MAX_BURST: usize = 500;
 /// Longest name before the five letters that are added, as in Kubernetes.
 const MAX_BASE_NAME: usize = 58;
 
@@ -89,7 +91,9 @@ impl ReplicaSets {
 
     fn scale(&self, set: &Object, pods: &mut Vec<Object>) -> Result<(), ApiError> {
         let wish = usize::try_from(replicas(set)).unwrap_or(0);
-        while pods.len() < wish {
+        // In portions, as Kubernetes creates them: what is asked for may have changed meanwhile. The set's next event goes on.
+        let portion = wish.min(pods.len() + MAX_BURST);
+        while pods.len() < portion {
             pods.push(self.create_pod(set)?);
         }
         if pods.len() > wish {

@@ -147,7 +147,7 @@ pub(super) async fn run(probe: Probe, (container, generation): (usize, u64), new
             }
             let pause = if eager && state.is_none() { first_pause.min(probe.period) } else { probe.period };
             if probe.gentle {
-                first_pause *= 2;
+                first_pause = (first_pause * 2).min(probe.period);
             }
             tokio::time::sleep_until(asked + pause).await;
         }

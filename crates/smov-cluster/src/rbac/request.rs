@@ -2,6 +2,7 @@
 //! alone, so that also what does not exist can be refused.
 
 use super::Rule;
+use crate::api::decode;
 use crate::{error::ApiError, identity::User};
 
 /// What is asked.
@@ -17,11 +18,14 @@ impl Attributes {
     /// Of an HTTP request; `watch` says whether its query asks for a watch, `name` is what a field
     /// selector names.
     pub(crate) fn of(method: &str, path: &str, watch: bool, selected: Option<&str>) -> Self {
-        Self::resource(method, path, watch, selected).unwrap_or_else(|| Self::Path { verb: method.to_lowercase(), path: path.to_owned() })
+        Self::resource(method, path, watch, selected)
+            .unwrap_or_else(|| Self::Path { verb: method.to_lowercase(), path: decode(path, false) })
     }
 
     fn resource(method: &str, path: &str, watch: bool, selected: Option<&str>) -> Option<Self> {
-        let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+        // As the router reads it: another spelling of a path is the same path.
+        let segments: Vec<String> = path.split('/').filter(|segment| !segment.is_empty()).map(|segment| decode(segment, false)).collect();
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         let (group, rest) = match segments.as_slice() {
             ["api", _, rest @ ..] => ("", rest),
             ["apis", group, _, rest @ ..] => (*group, rest),
@@ -35,7 +39,8 @@ impl Attributes {
             ["namespaces", namespace, resource, rest @ ..] => (*namespace, *resource, rest),
             [resource, rest @ ..] => ("", *resource, rest),
         };
-        let name = rest.first().copied().or(selected).unwrap_or_default();
+        let reads = matches!(method, "GET" | "HEAD");
+        let name = rest.first().copied().or(selected.filter(|_| reads)).unwrap_or_default();
         let verb = match method {
             "GET" | "HEAD" if watch => "watch",
             "GET" | "HEAD" if rest.is_empty() => "list",

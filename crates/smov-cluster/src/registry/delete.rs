@@ -133,7 +133,8 @@ fn mark_deleted(kind: &Kind, object: &mut Value, options: &DeleteOptions, foregr
     let first = object["metadata"]["deletionTimestamp"].is_null();
     let present = object["metadata"]["deletionGracePeriodSeconds"].as_i64();
     if first || present.is_some_and(|present| grace < present) {
-        let ends = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(grace);
+        let now_is = jiff::Timestamp::now();
+        let ends = now_is.checked_add(jiff::SignedDuration::from_secs(grace)).unwrap_or(jiff::Timestamp::MAX);
         let metadata = &mut object["metadata"];
         metadata["deletionTimestamp"] = json!(if grace == 0 { now() } else { defaults::timestamp(ends) });
         metadata["deletionGracePeriodSeconds"] = json!(grace);

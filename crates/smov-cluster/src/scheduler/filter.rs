@@ -8,11 +8,11 @@ use crate::controllers::fields::{condition, expression_matches, is_deleting, ite
 use crate::registry::Object;
 
 /// The nodes that may have the pod, or the message of the `FailedScheduling` event.
-pub(super) fn feasible<'a>(pod: &Value, nodes: &'a [Object]) -> Result<Vec<&'a Object>, String> {
+pub(super) fn feasible<'a>(pod: &Value, nodes: &'a [Object], running: impl Fn(&str) -> usize) -> Result<Vec<&'a Object>, String> {
     let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
     let mut fit = Vec::new();
     for node in nodes {
-        match refusal(pod, node) {
+        match refusal(pod, node).or_else(|| is_full(node, &running).then(|| "Too many pods".to_owned())) {
             Some(reason) => *reasons.entry(reason).or_default() += 1,
             None => fit.push(node),
         }
@@ -29,6 +29,12 @@ pub(super) fn feasible<'a>(pod: &Value, nodes: &'a [Object]) -> Result<Vec<&'a O
         "0/{total} nodes are available: {}. preemption: 0/{total} nodes are available: {total} Preemption is not helpful for scheduling.",
         listed.join(", ")
     ))
+}
+
+/// Has the node all the pods that it says it can take?
+fn is_full(node: &Value, running: impl Fn(&str) -> usize) -> bool {
+    let most = node.pointer("/status/allocatable/pods").and_then(|most| most.as_str()?.parse::<usize>().ok());
+    most.is_some_and(|most| running(name(node)) >= most)
 }
 
 /// Why this node may not have the pod.
@@ -87,6 +93,10 @@ fn selected(pod: &Value, node: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn empty(_: &str) -> usize {
+        0
+    }
     use std::sync::Arc;
 
     fn node(name: &str, cluster: &str) -> Object {
@@ -105,9 +115,9 @@ mod tests {
     #[test]
     fn required_affinity_keeps_only_matching_nodes() {
         let nodes = [node("a", "ctx1"), node("b", "ctx2")];
-        let fit = feasible(&pod_for("In", &["ctx1"]), &nodes).unwrap();
+        let fit = feasible(&pod_for("In", &["ctx1"]), &nodes, empty).unwrap();
         assert_eq!(fit.iter().map(|node| name(node)).collect::<Vec<_>>(), ["a"]);
-        let fit = feasible(&pod_for("NotIn", &["ctx1"]), &nodes).unwrap();
+        let fit = feasible(&pod_for("NotIn", &["ctx1"]), &nodes, empty).unwrap();
         assert_eq!(fit.iter().map(|node| name(node)).collect::<Vec<_>>(), ["b"]);
     }
 
@@ -117,18 +127,18 @@ mod tests {
         cordoned["spec"]["unschedulable"] = json!(true);
         let nodes = [node("b", "ctx2"), Arc::new(cordoned)];
         assert_eq!(
-            feasible(&pod_for("In", &["ctx1"]), &nodes).unwrap_err(),
+            feasible(&pod_for("In", &["ctx1"]), &nodes, empty).unwrap_err(),
             "0/2 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, 1 node(s) were unschedulable. \
              preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
         );
-        assert_eq!(feasible(&pod_for("In", &["ctx1"]), &[]).unwrap_err(), "no nodes available to schedule pods");
+        assert_eq!(feasible(&pod_for("In", &["ctx1"]), &[], empty).unwrap_err(), "no nodes available to schedule pods");
     }
 
     #[test]
     fn a_node_selector_must_match_every_label() {
         let nodes = [node("a", "ctx1")];
-        assert!(feasible(&json!({"spec": {"nodeSelector": {"cluster-name": "ctx1"}}}), &nodes).is_ok());
-        assert!(feasible(&json!({"spec": {"nodeSelector": {"cluster-name": "ctx1", "disk": "ssd"}}}), &nodes).is_err());
+        assert!(feasible(&json!({"spec": {"nodeSelector": {"cluster-name": "ctx1"}}}), &nodes, empty).is_ok());
+        assert!(feasible(&json!({"spec": {"nodeSelector": {"cluster-name": "ctx1", "disk": "ssd"}}}), &nodes, empty).is_err());
     }
 
     #[test]
@@ -136,8 +146,20 @@ mod tests {
         let mut tainted = (*node("a", "ctx1")).clone();
         tainted["spec"]["taints"] = json!([{"key": "gpu", "value": "yes", "effect": "NoSchedule"}]);
         let nodes = [Arc::new(tainted)];
-        assert!(feasible(&json!({"spec": {}}), &nodes).unwrap_err().contains("node(s) had untolerated taint {gpu: yes}"));
+        assert!(feasible(&json!({"spec": {}}), &nodes, empty).unwrap_err().contains("node(s) had untolerated taint {gpu: yes}"));
         let tolerant = json!({"spec": {"tolerations": [{"key": "gpu", "operator": "Equal", "value": "yes", "effect": "NoSchedule"}]}});
-        assert!(feasible(&tolerant, &nodes).is_ok());
+        assert!(feasible(&tolerant, &nodes, empty).is_ok());
+    }
+
+    #[test]
+    fn a_full_node_takes_no_more() {
+        let node = json!({
+            "metadata": { "name": "n" },
+            "status": { "allocatable": { "pods": "2" }, "conditions": [{ "type": "Ready", "status": "True" }] },
+        });
+        let nodes = [std::sync::Arc::new(node)];
+        let pod = json!({"spec": {}});
+        assert!(feasible(&pod, &nodes, |_| 1).is_ok());
+        assert!(feasible(&pod, &nodes, |_| 2).unwrap_err().starts_with("0/1 nodes are available: 1 Too many pods."));
     }
 }
