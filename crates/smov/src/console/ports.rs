@@ -153,3 +153,23 @@ impl Records for MeshRecords {
         .boxed()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn traffic_asks_for_the_name_that_the_gateways_rules_are_for() {
+        let request =
+            TrafficRequest { id: "a".into(), service: smov_console::ServiceId::User, path: "/users/", canary: false, client: None };
+        let built = |host: Option<&str>| {
+            let client = IngressClient::new("http://cp-gateway.istio-system".to_owned(), host.map(str::to_owned));
+            traffic(&client.base, client.host.as_ref(), &request).unwrap()
+        };
+        let named = built(Some("theater.example.com"));
+        assert_eq!(named.uri().host(), Some("cp-gateway.istio-system"));
+        assert_eq!(named.headers()["host"], "theater.example.com");
+        // Without a name of its own, the client writes the address.
+        assert!(!built(None).headers().contains_key("host"));
+    }
+}
