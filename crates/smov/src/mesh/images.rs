@@ -69,7 +69,7 @@ impl ImageCatalog for Images {
                 let addresses = request.command.iter().chain(request.args).filter(|word| *word != "socat").cloned();
                 let mut process = ours(&["relay", "--"]);
                 process.args.extend(addresses);
-                process.warnings.push(format!("image \"{}\" is this machine's own relay: only tcp-listen and tcp-connect", request.image));
+                process.warnings.push(both(text::IMAGE_RELAY, &[request.image]));
                 Ok(process)
             }
             other => self.own_program(request, other),
