@@ -42,9 +42,9 @@ pub(crate) enum Shape {
     /// As `100m`, `64Mi`: text or number.
     Quantity,
     /// A list, and how its elements are told apart.
-    List(Box<Shape>, Elements),
+    List(Box<Self>, Elements),
     /// An object with free keys; an atomic one has one owner.
-    Map(Box<Shape>, bool),
+    Map(Box<Self>, bool),
     /// An object with these fields.
     Object(Arc<ObjectType>),
 }

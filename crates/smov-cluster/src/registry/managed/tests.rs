@@ -12,7 +12,7 @@ fn write<'a>(kind: &'static Kind, shape: &'a Shape, manager: &'a str) -> Write<'
     Write { kind, shape, manager, subresource: "" }
 }
 
-fn config_map(data: Value) -> Value {
+fn config_map(data: &Value) -> Value {
     json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "a" }, "data": data })
 }
 
@@ -31,12 +31,12 @@ fn owner(manager: &str, operation: &str, fields: &[&str]) -> (String, String, Ve
 fn two_appliers_share_a_field_at_one_value_and_conflict_at_two() {
     let shape = shape(&kinds::CONFIG_MAP);
     let [one, two] = ["one", "two"].map(|manager| write(&kinds::CONFIG_MAP, &shape, manager));
-    let object = apply(&one, None, &config_map(json!({ "a": "1", "b": "2" })), false).unwrap();
-    let object = apply(&two, Some(&object), &config_map(json!({ "b": "2", "c": "3" })), false).unwrap();
+    let object = apply(&one, None, &config_map(&json!({ "a": "1", "b": "2" })), false).unwrap();
+    let object = apply(&two, Some(&object), &config_map(&json!({ "b": "2", "c": "3" })), false).unwrap();
     assert_eq!(owners(&object), [owner("one", "Apply", &[".data.a", ".data.b"]), owner("two", "Apply", &[".data.b", ".data.c"])]);
-    let refused = apply(&two, Some(&object), &config_map(json!({ "a": "9", "b": "2" })), false).unwrap_err();
+    let refused = apply(&two, Some(&object), &config_map(&json!({ "a": "9", "b": "2" })), false).unwrap_err();
     assert_eq!(refused.message, r#"Apply failed with 1 conflict: conflict with "one": .data.a"#);
-    let forced = apply(&two, Some(&object), &config_map(json!({ "a": "9" })), true).unwrap();
+    let forced = apply(&two, Some(&object), &config_map(&json!({ "a": "9" })), true).unwrap();
     assert_eq!(forced["data"], json!({ "a": "9", "b": "2" }));
     assert_eq!(owners(&forced), [owner("one", "Apply", &[".data.b"]), owner("two", "Apply", &[".data.a"])]);
 }
@@ -45,9 +45,9 @@ fn two_appliers_share_a_field_at_one_value_and_conflict_at_two() {
 fn what_an_applier_gives_up_goes_unless_somebody_else_owns_it() {
     let shape = shape(&kinds::CONFIG_MAP);
     let [one, two] = ["one", "two"].map(|manager| write(&kinds::CONFIG_MAP, &shape, manager));
-    let object = apply(&one, None, &config_map(json!({ "a": "1", "b": "2" })), false).unwrap();
-    let object = apply(&two, Some(&object), &config_map(json!({ "b": "2" })), false).unwrap();
-    let object = apply(&one, Some(&object), &config_map(json!({ "c": "3" })), false).unwrap();
+    let object = apply(&one, None, &config_map(&json!({ "a": "1", "b": "2" })), false).unwrap();
+    let object = apply(&two, Some(&object), &config_map(&json!({ "b": "2" })), false).unwrap();
+    let object = apply(&one, Some(&object), &config_map(&json!({ "c": "3" })), false).unwrap();
     assert_eq!(object["data"], json!({ "b": "2", "c": "3" }));
 }
 
@@ -55,12 +55,12 @@ fn what_an_applier_gives_up_goes_unless_somebody_else_owns_it() {
 fn an_update_owns_what_it_changes_and_nobody_else_does_any_more() {
     let shape = shape(&kinds::CONFIG_MAP);
     let one = write(&kinds::CONFIG_MAP, &shape, "one");
-    let object = apply(&one, None, &config_map(json!({ "a": "1", "b": "2" })), false).unwrap();
+    let object = apply(&one, None, &config_map(&json!({ "a": "1", "b": "2" })), false).unwrap();
     let mut new = object.clone();
     new["data"] = json!({ "a": "7" });
     update(&write(&kinds::CONFIG_MAP, &shape, "editor"), Some(&object), &mut new, &Value::Null, &[]);
     assert_eq!(owners(&new), [owner("editor", "Update", &[".data.a"])]);
-    let refused = apply(&one, Some(&new), &config_map(json!({ "a": "1" })), false).unwrap_err();
+    let refused = apply(&one, Some(&new), &config_map(&json!({ "a": "1" })), false).unwrap_err();
     assert_eq!(refused.message, r#"Apply failed with 1 conflict: conflict with "editor" using v1: .data.a"#);
 }
 
@@ -82,23 +82,23 @@ fn elements_of_lists_are_owned_by_their_keys_and_structs_by_nobody() {
 #[test]
 fn an_object_that_nobody_recorded_belongs_to_whoever_was_before_the_first_apply() {
     let shape = shape(&kinds::CONFIG_MAP);
-    let old = config_map(json!({ "a": "1" }));
+    let old = config_map(&json!({ "a": "1" }));
     let mut patched = old.clone();
     patched["data"]["a"] = json!("2");
     update(&write(&kinds::CONFIG_MAP, &shape, "editor"), Some(&old), &mut patched, &Value::Null, &[]);
     assert_eq!(owners(&patched), []);
-    let refused = apply(&write(&kinds::CONFIG_MAP, &shape, "one"), Some(&old), &config_map(json!({ "a": "9" })), false).unwrap_err();
+    let refused = apply(&write(&kinds::CONFIG_MAP, &shape, "one"), Some(&old), &config_map(&json!({ "a": "9" })), false).unwrap_err();
     assert!(refused.message.contains(r#"conflict with "before-first-apply" using v1: .data.a"#), "{refused}");
 }
 
 #[test]
 fn kubectl_takes_over_what_it_applied_without_the_server() {
     let shape = shape(&kinds::CONFIG_MAP);
-    let manifest = config_map(json!({ "a": "1" }));
+    let manifest = config_map(&json!({ "a": "1" }));
     let mut object = manifest.clone();
     object["metadata"]["annotations"] = json!({ LAST_APPLIED: manifest.to_string() });
     update(&write(&kinds::CONFIG_MAP, &shape, "kubectl-client-side-apply"), None, &mut object, &Value::Null, &[]);
-    let changed = config_map(json!({ "a": "2" }));
+    let changed = config_map(&json!({ "a": "2" }));
     let applied = apply(&write(&kinds::CONFIG_MAP, &shape, KUBECTL), Some(&object), &changed, false).unwrap();
     assert_eq!(applied["data"], json!({ "a": "2" }));
     let last: Value = serde_json::from_str(applied["metadata"]["annotations"][LAST_APPLIED].as_str().unwrap()).unwrap();
@@ -135,7 +135,7 @@ fn custom_kinds_own_their_spec_from_the_first_write() {
 fn a_client_may_rewrite_or_reset_who_owns_what() {
     let shape = shape(&kinds::CONFIG_MAP);
     let one = write(&kinds::CONFIG_MAP, &shape, "one");
-    let object = apply(&one, None, &config_map(json!({ "a": "1" })), false).unwrap();
+    let object = apply(&one, None, &config_map(&json!({ "a": "1" })), false).unwrap();
     let mut renamed = object["metadata"]["managedFields"].clone();
     renamed[0]["manager"] = json!("two");
     let mut new = object.clone();
