@@ -31,7 +31,9 @@ impl Token {
     fn parse(text: &str) -> Result<Self, ApiError> {
         let wrong = |why: String| ApiError::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
         let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|error| wrong(error.to_string()))?;
-        let token: Self = serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
+        let first = bytes.first().map(|byte| char::from(*byte)).unwrap_or_default();
+        let token: Self =
+            serde_json::from_slice(&bytes).map_err(|_| wrong(format!("invalid character {first:?} looking for beginning of value")))?;
         if token.v != TOKEN_VERSION || token.rv == 0 {
             return Err(wrong(format!("server does not recognize this encoded version {:?}", token.v)));
         }
@@ -44,10 +46,10 @@ pub(super) fn read(registry: &Registry, query: &Query, target: &Target, selector
     let limit = query.number::<usize>("limit")?.unwrap_or(0);
     let namespace = target.namespace.as_deref();
     let exact = query.exact_version()?;
-    let (mut objects, version) = match (query.text("continue"), query.version()?) {
+    let token = query.text("continue").map(Token::parse).transpose()?;
+    let (mut objects, version) = match (token, query.version()?) {
         (Some(_), Some(_)) => return Err(ApiError::bad_request("specifying resource version is not allowed when using continue")),
         (Some(token), None) => {
-            let token = Token::parse(token)?;
             let expired = |error: ApiError| if error.code == 410 { ApiError::gone(TOO_OLD) } else { error };
             let mut objects = registry.list_at(target.kind, namespace, selector, token.rv).map_err(expired)?;
             objects.retain(|object| place(object) > token.start);

@@ -43,6 +43,10 @@ pub(super) fn handle(api: &Api, call: &Call, target: &Target) -> Result<Response
     let (namespace, name) = target.key();
     let pod = api.registry().get(&POD, namespace, name)?;
     let container = container(&pod, name, call.query.text("container"))?;
+    if pod["spec"]["nodeName"].as_str().is_none_or(str::is_empty) {
+        // It runs nowhere yet, so it has said nothing.
+        return Ok(negotiate::text(""));
+    }
     let query = &call.query;
     let since = match (query.number::<i64>("sinceSeconds")?, query.text("sinceTime")) {
         (Some(seconds), _) => {

@@ -7,7 +7,13 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use super::{Api, Call, body, negotiate, patch, route::Target};
+use super::{
+    Api, Call, body,
+    negotiate::{self, Form},
+    patch,
+    route::Target,
+    table,
+};
 use crate::error::ApiError;
 
 pub(super) async fn handle(api: &Api, call: &Call, target: &Target, body: Body) -> Result<Response, ApiError> {
@@ -33,7 +39,31 @@ pub(super) async fn handle(api: &Api, call: &Call, target: &Target, body: Body) 
         }
         _ => return Err(ApiError::method_not_allowed()),
     };
-    negotiate::json(StatusCode::OK, &scale_of(&object))
+    match Form::of(&call.headers)? {
+        Form::Table => negotiate::json(StatusCode::OK, &table(&scale_of(&object))),
+        form => negotiate::object(StatusCode::OK, form, &scale_of(&object)),
+    }
+}
+
+/// The one row that `kubectl get --subresource=scale` prints.
+fn table(scale: &Value) -> Value {
+    let column = |name: &str, r#type: &str| json!({ "name": name, "type": r#type, "format": if name == "Name" { "name" } else { "" }, "description": "", "priority": 0 });
+    let metadata = &scale["metadata"];
+    json!({
+        "kind": "Table",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": { "resourceVersion": metadata["resourceVersion"] },
+        "columnDefinitions": [column("Name", "string"), column("Desired", "integer"), column("Available", "integer"), column("Age", "string")],
+        "rows": [{
+            "cells": [
+                metadata["name"],
+                scale["spec"]["replicas"],
+                scale["status"]["replicas"],
+                table::age(scale),
+            ],
+            "object": { "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata },
+        }],
+    })
 }
 
 fn scale_of(object: &Value) -> Value {

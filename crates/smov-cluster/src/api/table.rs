@@ -9,6 +9,11 @@ mod columns;
 mod pod;
 mod time;
 
+/// The age of an object, as a cell.
+pub(super) fn age(object: &Value) -> Value {
+    time::age(object, jiff::Timestamp::now())
+}
+
 /// A `Table` of these objects.
 pub(super) fn of(target: &Target, objects: &[Object], metadata: &Value, call: &Call) -> Value {
     let columns = columns::of(target.kind);
