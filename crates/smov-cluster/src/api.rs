@@ -24,6 +24,7 @@ mod apply;
 mod body;
 mod discovery;
 mod eviction;
+mod health;
 mod impersonate;
 mod kubelet;
 mod lists;
@@ -127,7 +128,8 @@ async fn handle(api: &Api, request: Request) -> Result<Response, ApiError> {
         return Err(ApiError::method_not_allowed());
     }
     match route {
-        Route::Health => Ok(negotiate::text("ok")),
+        Route::Root => discovery::paths(),
+        Route::Health(check) => health::answer(api, &check, call.query.flag("verbose")),
         Route::Version => discovery::version(),
         Route::Core => {
             let host = call.headers.get(header::HOST).and_then(|value| value.to_str().ok());

@@ -298,6 +298,11 @@ async fn the_server_describes_itself() {
     assert_eq!(kubectl.ok("auth can-i delete pods").await.trim(), "yes");
     assert!(kubectl.ok("auth whoami").await.contains("kubernetes-admin"));
     assert_eq!(kubectl.ok("get --raw /readyz").await.trim(), "ok");
+    assert_eq!(kubectl.ok("get --raw /readyz?verbose").await, "[+]ping ok\n[+]storage ok\nreadyz check passed\n");
+    let paths: serde_json::Value = serde_json::from_str(&kubectl.ok("get --raw /").await).unwrap();
+    for path in paths["paths"].as_array().unwrap() {
+        kubectl.ok(&format!("get --raw {}", path.as_str().unwrap())).await;
+    }
     let token = kubectl.ok("create token default").await;
     assert!(server.cluster.authority().authenticate(token.trim()).is_some());
     assert_eq!(kubectl.ok("get sa -A --chunk-size=1 -o name").await.lines().count(), 4);

@@ -54,6 +54,18 @@ pub(super) fn version() -> Result<Response, ApiError> {
     )
 }
 
+/// `/`: where there is something to read.
+pub(super) fn paths() -> Result<Response, ApiError> {
+    let mut paths: Vec<String> =
+        ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"].map(str::to_owned).to_vec();
+    for (group, versions) in named_groups() {
+        paths.push(format!("/apis/{group}"));
+        paths.extend(versions.iter().map(|version| format!("/apis/{group}/{version}")));
+    }
+    paths.sort_unstable();
+    negotiate::json(StatusCode::OK, &json!({ "paths": paths }))
+}
+
 /// `/api`; `address` is where the client reached us.
 pub(super) fn core(headers: &HeaderMap, address: &str) -> Result<Response, ApiError> {
     if let Some(version) = negotiate::aggregated_discovery(headers) {

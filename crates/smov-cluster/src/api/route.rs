@@ -6,7 +6,10 @@ use crate::kinds::{self, Kind};
 /// A parsed path.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Route {
-    Health,
+    /// `/`
+    Root,
+    /// `/healthz`, `/livez`, `/readyz`; the first segment.
+    Health(String),
     Version,
     /// `/api`
     Core,
@@ -62,7 +65,8 @@ impl Route {
         let segments: Vec<String> = path.split('/').filter(|segment| !segment.is_empty()).map(|segment| decode(segment, false)).collect();
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         Some(match segments.as_slice() {
-            ["healthz" | "livez" | "readyz", ..] => Self::Health,
+            [] => Self::Root,
+            [check @ ("healthz" | "livez" | "readyz"), ..] => Self::Health((*check).to_owned()),
             ["version"] => Self::Version,
             ["api"] => Self::Core,
             ["apis"] => Self::Groups,
@@ -163,7 +167,7 @@ mod tests {
             "/api/v1/pods/b",
             "/api/v1/namespaces/a/configmaps/b/status",
             "/apis/apps/v1/namespaces/a/pods",
-            "/",
+            "/nothing",
         ] {
             assert_eq!(Route::parse(path), None, "{path}");
         }

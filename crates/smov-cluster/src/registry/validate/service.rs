@@ -15,15 +15,15 @@ const TYPES: [&str; 4] = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort
 pub(super) fn check(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
     let spec = &object["spec"];
     let kind = spec["type"].as_str().unwrap_or_default();
-    if !TYPES.contains(&kind) {
-        causes.push(Cause::not_supported("spec.type", &spec["type"], &TYPES));
-    }
     metadata::labels(&spec["selector"], "spec.selector", causes);
     let external = kind == "ExternalName";
     if external && spec["externalName"].as_str().is_none_or(str::is_empty) {
         causes.push(Cause::required("spec.externalName", ""));
     }
     ports(spec, external, causes);
+    if !TYPES.contains(&kind) {
+        causes.push(Cause::not_supported("spec.type", &spec["type"], &TYPES));
+    }
     if let Some(old) = old {
         let (before, after) = (&old["spec"]["clusterIP"], &spec["clusterIP"]);
         if !external && before.is_string() && before != after {
