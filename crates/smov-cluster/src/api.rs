@@ -35,6 +35,7 @@ mod negotiate;
 mod objects;
 mod openapi;
 mod patch;
+mod portforward;
 mod protobuf;
 mod query;
 mod reviews;

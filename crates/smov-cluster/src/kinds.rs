@@ -91,7 +91,7 @@ const ALL: &[&str] = &["all"];
 
 kind!(/** Namespace. */ NAMESPACE, "", V1, "Namespace", "namespaces", "namespace", &["ns"], false, NONE, &["status", "finalize"], false);
 kind!(/** Node. */ NODE, "", V1, "Node", "nodes", "node", &["no"], false, NONE, STATUS, false);
-kind!(/** Pod. */ POD, "", V1, "Pod", "pods", "pod", &["po"], true, ALL, &["status", "log", "exec", "attach", "eviction"], false);
+kind!(/** Pod. */ POD, "", V1, "Pod", "pods", "pod", &["po"], true, ALL, &["status", "log", "exec", "attach", "portforward", "eviction"], false);
 kind!(/** Service. */ SERVICE, "", V1, "Service", "services", "service", &["svc"], true, ALL, STATUS, false);
 kind!(/** Endpoints (the old form). */ ENDPOINTS, "", V1, "Endpoints", "endpoints", "endpoints", &["ep"], true, NONE, NONE, false);
 kind!(/** ConfigMap. */ CONFIG_MAP, "", V1, "ConfigMap", "configmaps", "configmap", &["cm"], true, NONE, NONE, false);

@@ -23,7 +23,7 @@ use super::{
 use crate::{error::ApiError, kinds::POD};
 
 /// Versions of the channel protocol, best first.
-const PROTOCOLS: [&str; 2] = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
+pub(super) const PROTOCOLS: [&str; 2] = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
 
 const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
@@ -35,7 +35,7 @@ const CLOSE: u8 = 255;
 /// How much of a process's output goes into one message.
 const CHUNK: usize = 32 * 1024;
 /// Messages that may wait for a slow client; then the process waits.
-const WAITING: usize = 16;
+pub(super) const WAITING: usize = 16;
 
 pub(super) async fn handle(api: &Api, mut call: Call, target: &Target) -> Result<Response<Body>, ApiError> {
     if call.method != Method::GET && call.method != Method::POST {
@@ -79,7 +79,7 @@ pub(super) async fn handle(api: &Api, mut call: Call, target: &Target) -> Result
 }
 
 /// SPDY, which older clients speak, is not served.
-pub(super) fn upgrade_needed() -> ApiError {
+fn upgrade_needed() -> ApiError {
     ApiError::bad_request(format!(
         "Upgrade request required: this server speaks WebSocket ({}), as kubectl 1.31 and later do",
         PROTOCOLS.join(", ")
@@ -165,7 +165,7 @@ async fn pass(channel: u8, source: Option<(Source, bool)>, replies: &mpsc::Sende
     copy.await;
 }
 
-async fn copy(channel: u8, mut source: impl AsyncRead + Unpin, wanted: bool, replies: &mpsc::Sender<Reply>) {
+pub(super) async fn copy(channel: u8, mut source: impl AsyncRead + Unpin, wanted: bool, replies: &mpsc::Sender<Reply>) {
     let mut buffer = vec![0; CHUNK];
     // A terminal whose process is gone reads as an error: that is its end.
     while let Ok(read @ 1..) = source.read(&mut buffer).await {
@@ -175,7 +175,7 @@ async fn copy(channel: u8, mut source: impl AsyncRead + Unpin, wanted: bool, rep
     }
 }
 
-fn framed(channel: u8, data: &[u8]) -> Bytes {
+pub(super) fn framed(channel: u8, data: &[u8]) -> Bytes {
     let mut message = BytesMut::with_capacity(data.len() + 1);
     message.put_u8(channel);
     message.put_slice(data);

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{
     Api, Call, body, eviction, lists, live, logs,
     negotiate::{self, Form},
-    patch, reviews,
+    patch, portforward, reviews,
     route::Target,
     scale, stream, table,
 };
@@ -28,6 +28,7 @@ pub(super) async fn handle(api: &Api, call: Call, target: Target, body: Body) ->
     match target.subresource.as_deref() {
         Some("scale") => return scale::handle(api, &call, &target, body).await,
         Some("exec" | "attach") => return live::handle(api, call, &target).await,
+        Some("portforward") => return portforward::handle(api, call, &target).await,
         Some("eviction") if call.method == Method::POST => return eviction::handle(api, &call, &target, body).await,
         Some("log") if call.method == Method::GET => return logs::handle(api, &call, &target),
         Some("token") if call.method == Method::POST => {
