@@ -161,7 +161,8 @@ async fn uids(clusters: &[Api]) -> anyhow::Result<BTreeSet<String>> {
     let mut uids = BTreeSet::new();
     for api in clusters {
         for app in APPS.into_iter().chain(["api-gateway"]) {
-            uids.extend(api.pods(app).await?.into_iter().map(|pod| pod.uid));
+            // An old one may still be on its way out.
+            uids.extend(api.pods(app).await?.into_iter().filter(|pod| !pod.deleting).map(|pod| pod.uid));
         }
     }
     Ok(uids)
