@@ -27,7 +27,7 @@ while [ $# -gt 0 ]; do
     continue
   fi
   case "$1" in
-    --only) ONLY="${2:-}" && shift ;;
+    --only) only "${2:-}" && shift ;;
     -h | --help) usage && exit 0 ;;
     *) usage >&2 && wrong '모르는 옵션입니다: %s' 'unknown option: %s' "$1" ;;
   esac

@@ -66,7 +66,7 @@ while [ $# -gt 0 ]; do
     --registry) REGISTRY="${value%/}" ;;
     --tag) TAG="$value" ;;
     --gateway) GATEWAY="$value" ;;
-    --only) ONLY="$value" ;;
+    --only) only "$value" ;;
     --console-write) CONSOLE_WRITE=yes ;;
     --ui-files) UI_FILES=yes ;;
     -h | --help) usage && exit 0 ;;
@@ -76,7 +76,6 @@ while [ $# -gt 0 ]; do
 done
 choose_language
 case "$GATEWAY" in */*) ;; *) GATEWAY="istio-system/$GATEWAY" ;; esac
-case "${ONLY:-ctx1}" in ctx1 | ctx2) ;; *) wrong '--only는 ctx1이나 ctx2입니다' '--only takes ctx1 or ctx2' ;; esac
 for value in "$DOMAIN" "$REGISTRY" "$TAG" "$GATEWAY" "$GATEWAY_SELECTOR"; do
   case "$value" in
     *[!A-Za-z0-9._:/=@-]*) wrong '쓸 수 없는 글자가 있습니다: %s' 'this holds characters that cannot be used: %s' "$value" ;;

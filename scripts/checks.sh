@@ -181,8 +181,13 @@ check_gateway() {
   local context="$1" whose found namespace name selector ready hosts
   GATEWAY_EXISTS=no
   # One that an earlier run made is ours to change; any other belongs to the platform.
-  whose=$(kc "$context" -n "${GATEWAY%/*}" get gateways.networking.istio.io "${GATEWAY#*/}" \
-    -o 'jsonpath=there:{.metadata.labels.app\.kubernetes\.io/part-of}' 2>/dev/null || true)
+  if ! whose=$(kc "$context" -n "${GATEWAY%/*}" get gateways.networking.istio.io "${GATEWAY#*/}" --ignore-not-found \
+    -o 'jsonpath=there:{.metadata.labels.app\.kubernetes\.io/part-of}' 2>&1); then
+    # Not to be read is not the same as not being there: the platform's own must never be taken for ours.
+    failed ctx1 "kubectl --context=$context -n ${GATEWAY%/*} get gateways.networking.istio.io ${GATEWAY#*/}" \
+      'Gateway %s를 읽을 수 없습니다' 'the Gateway %s cannot be read' "$GATEWAY"
+    return 0
+  fi
   case "$whose" in '' | there:theater-msa) ;; *) GATEWAY_EXISTS=yes ;; esac
   if [ "$GATEWAY_EXISTS" = yes ]; then
     GATEWAY_SELECTOR=$(kc "$context" -n "${GATEWAY%/*}" get gateways.networking.istio.io "${GATEWAY#*/}" \

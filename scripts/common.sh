@@ -7,6 +7,11 @@ PART_OF=app.kubernetes.io/part-of=theater-msa
 # Whose Deployments are waited for and whose images are replaced.
 SERVICES="user-service movie-service booking-service api-gateway"
 
+# Said on the command line or not at all: what an environment happens to hold must not answer a question or choose a cluster.
+YES=no
+ONE_CLUSTER=no
+ONLY=''
+
 # From --lang or SMOV_LANG, else from the locale: ko, en or both.
 choose_language() {
   local locale="${LC_ALL:-${LC_MESSAGES:-${LANG:-}}}"
@@ -104,7 +109,21 @@ contexts() {
 }
 
 # The kubectl context of a role: ctx1 → $CTX1.
-context_of() { if [ "$1" = ctx1 ]; then echo "$CTX1"; else echo "$CTX2"; fi; }
+context_of() {
+  case "$1" in
+    ctx1) echo "$CTX1" ;;
+    ctx2) echo "$CTX2" ;;
+    *) wrong '그런 클러스터는 없습니다: %s (ctx1 또는 ctx2)' 'there is no cluster %s: ctx1 or ctx2' "$1" ;;
+  esac
+}
+
+# --only takes ctx1 or ctx2, nothing else.
+only() {
+  case "$1" in
+    ctx1 | ctx2) ONLY="$1" ;;
+    *) wrong '--only 뒤에는 ctx1이나 ctx2만 올 수 있습니다: %s' '--only takes ctx1 or ctx2, not %s' "${1:-''}" ;;
+  esac
+}
 
 # Prints where each context leads, so that nobody deploys to the wrong cluster.
 show_servers() {
@@ -112,6 +131,8 @@ show_servers() {
   for role in ctx1 ctx2; do
     case " $(contexts) " in *" $role "*) ;; *) continue ;; esac
     context=$(context_of "$role")
+    # An empty name would be kubectl's current context, whichever that is.
+    [ -n "$context" ] || wrong '%s의 kubectl 컨텍스트 이름이 비어 있습니다' 'the kubectl context of %s is empty' "$role"
     server=$(server_of "$context")
     printf '  %s  %-12s %s\n' "$role" "$context" "${server:-?}"
   done
