@@ -109,7 +109,7 @@ fn document(question: &Question, asked: &Asked, explanation: &Explanation, resul
         "mtls": mtls::of(asked, explanation),
         "notEnforced": asked.policies,
         "explanation": explanation,
-        "chances": explanation.chances(),
+        "chances": mtls::chances(asked, explanation),
         "expectations": results.iter().map(|one| json!({"expected": one.expected, "met": one.met, "actual": one.actual})).collect::<Vec<_>>(),
     })
 }

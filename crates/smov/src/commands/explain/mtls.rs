@@ -1,6 +1,7 @@
 //! The rows about mutual TLS: what comes of the caller's and the callee's side, who they are, and which line decides.
 
-use smov_istio::explain::{ClientSide, ClusterSecurity, Explanation, Odds, Outcome, ServerSide, Verdict};
+use smov_istio::explain::{Chance, ClientSide, ClusterSecurity, End, Explanation, Odds, Outcome, ServerSide, Verdict};
+use smov_model::names::ClusterName;
 use smov_model::route::Origin;
 use smov_model::tls::MutualTlsMode;
 
@@ -11,6 +12,27 @@ use crate::text::{self, Language};
 pub(super) fn of<'a>(asked: &'a Asked, explanation: &Explanation) -> Vec<&'a ClusterSecurity> {
     let Outcome::Forward { odds } = &explanation.outcome else { return Vec::new() };
     odds.iter().filter_map(|one| find(asked, one)).collect()
+}
+
+/// How the request ends: where no endpoint of a cluster lets the caller in, or the caller none of them, nobody answers.
+pub(super) fn chances(asked: &Asked, explanation: &Explanation) -> Vec<Chance> {
+    let refused = |cluster: &ClusterName| {
+        let servers = asked.security.iter().find(|one| one.cluster == *cluster).map(|one| one.servers.as_slice()).unwrap_or_default();
+        let closed = |server: &ServerSide| matches!(server.verdict, Verdict::RefusedByCallee | Verdict::RefusedByCaller);
+        !servers.is_empty() && servers.iter().all(closed)
+    };
+    let mut told: Vec<Chance> = Vec::new();
+    for mut chance in explanation.chances() {
+        if matches!(&chance.end, End::Cluster { cluster, .. } if refused(cluster)) {
+            // Whether it is UF or UC is a matter of microseconds.
+            chance.end = End::Status { status: 503, flag: None };
+        }
+        match told.iter_mut().find(|known| known.end == chance.end) {
+            Some(known) => known.percent += chance.percent,
+            None => told.push(chance),
+        }
+    }
+    told
 }
 
 fn find<'a>(asked: &'a Asked, odds: &Odds) -> Option<&'a ClusterSecurity> {
