@@ -253,12 +253,12 @@ impl ApiError {
         error
     }
 
-    /// 422: a parameter of the request is wrong.
-    pub fn options_invalid(options: &str, field: &str, message: &str) -> Self {
-        let (kind, group) = options.split_once('.').unwrap_or((options, ""));
-        let mut error = Self::new(422, "Invalid", format!("{options} \"\" is invalid: {field}: {message}"));
-        let causes = json!([{ "reason": "FieldValueRequired", "message": message, "field": field }]);
-        error.details = Some(json!({ "group": group, "kind": kind, "causes": causes }));
+    /// 422: a parameter of the request is wrong; `options` as `PatchOptions`.
+    pub fn options_invalid(options: &str, cause: &Cause) -> Self {
+        let message = format!("{options}.meta.k8s.io \"\" is invalid: {}: {}", cause.field, cause.message);
+        let mut error = Self::new(422, "Invalid", message);
+        let causes = json!([{ "reason": cause.reason, "message": cause.message, "field": cause.field }]);
+        error.details = Some(json!({ "group": "meta.k8s.io", "kind": options, "causes": causes }));
         error
     }
 

@@ -165,6 +165,7 @@ fn answer_list(call: &Call, target: &Target, objects: &[Object], metadata: Value
 impl Call {
     /// How a write is meant.
     pub(super) fn write_options(&self) -> Result<WriteOptions, ApiError> {
+        self.check_options()?;
         Ok(WriteOptions {
             user: self.user.name.clone(),
             identity: Some(Arc::new(self.user.clone())),

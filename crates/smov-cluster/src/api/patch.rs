@@ -17,7 +17,7 @@ const MERGE: &str = "application/merge-patch+json";
 const STRATEGIC: &str = "application/strategic-merge-patch+json";
 /// All that Kubernetes says of a JSON patch that cannot be done.
 const REJECTED: &str = "the server rejected our request due to an error in our request";
-const APPLY: &str = "application/apply-patch+yaml";
+pub(super) const APPLY: &str = "application/apply-patch+yaml";
 
 /// A parsed patch.
 pub(super) enum Patch {

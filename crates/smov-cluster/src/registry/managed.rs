@@ -150,7 +150,7 @@ pub(super) fn apply(write: &Write<'_>, old: Option<&Value>, config: &Value, forc
     let live = old.unwrap_or(&nothing);
     let mut managers = read(&live["metadata"]["managedFields"]);
     if let (Some(old), true) = (old, managers.is_empty()) {
-        let mut fields = walk::fields(write.shape, without_managers(old).as_ref());
+        let mut fields = walk::compare(write.shape, &nothing, without_managers(old).as_ref()).written;
         strip(&mut fields, &Write { subresource: "", ..*write });
         let first = Write { manager: "before-first-apply", ..*write };
         let manager = updater(&Write { subresource: "", ..first });

@@ -106,6 +106,10 @@ fn merge_map(known: Known<'_>, object: &mut Value, patch: &Map<String, Value>) -
             Value::Array(elements) => {
                 let list = map.entry(key).or_insert(Value::Null);
                 merge_list(inner_known, strategy, key, list, elements)?;
+                // A list whose last element was deleted is no list any more.
+                if list.as_array().is_some_and(Vec::is_empty) && !elements.is_empty() {
+                    map.shift_remove(key);
+                }
             }
             plain => {
                 map.insert(key.clone(), plain.clone());
