@@ -81,8 +81,11 @@ pub(super) enum Message {
     Close,
 }
 
+/// An upgraded connection as tokio has it.
+type Stream = TokioIo<Upgraded>;
+
 /// Both halves of an upgraded connection.
-pub(super) fn split(upgraded: Upgraded) -> (Reader<ReadHalf<TokioIo<Upgraded>>>, Writer<WriteHalf<TokioIo<Upgraded>>>) {
+pub(super) fn split(upgraded: Upgraded) -> (Reader<ReadHalf<Stream>>, Writer<WriteHalf<Stream>>) {
     let (reader, writer) = tokio::io::split(TokioIo::new(upgraded));
     (Reader { stream: reader }, Writer { stream: writer })
 }

@@ -10,8 +10,10 @@ pub const RESTART_CAP: Duration = Duration::from_secs(10);
 pub const RESTART_RESET: Duration = Duration::from_secs(60);
 /// The longest wait for the proxies to stop sending to a pod that goes away. They take milliseconds; a machine with far too much to do takes longer.
 pub const DRAIN_CAP: Duration = Duration::from_secs(15);
-/// The longest wait, once they have stopped, for the connections that still carry a request to the pod.
-pub const QUIET_CAP: Duration = Duration::from_secs(5);
+/// The longest wait, once they have stopped, for the connections that still carry a request to the pod …
+pub const QUIET_CAP: Duration = Duration::from_secs(12);
+/// … and how long none of them may end before they are taken for streams that never will.
+pub const QUIET_STILL: Duration = Duration::from_secs(5);
 /// How often one looks whether they have.
 pub const QUIET_LOOK: Duration = Duration::from_millis(25);
 /// Grace of a pod that names none, as in Kubernetes.

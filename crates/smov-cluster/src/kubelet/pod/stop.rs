@@ -15,7 +15,7 @@ use crate::controllers::fields::{items, labels, name, namespace, uid};
 use crate::kinds::POD;
 use crate::kubelet::container::Container;
 use crate::kubelet::doors::is_http;
-use crate::kubelet::limits::{QUIET_CAP, QUIET_LOOK};
+use crate::kubelet::limits::{QUIET_CAP, QUIET_LOOK, QUIET_STILL};
 use crate::kubelet::network::mapped_port;
 use crate::kubelet::probe::port_of;
 use crate::kubelet::proc::connections_to;
@@ -201,16 +201,21 @@ impl PodWorker {
     }
 }
 
-/// Returns when no connection to these addresses is open: whoever forgot the pod has closed the idle ones, so what is left carries a request.
+/// Returns when no connection to these addresses is open: whoever forgot the pod has closed the idle ones, so what is left carries a request. Or when none
+/// of them has ended for a while: an event stream of a page has no end of its own.
 async fn quiet(addresses: Vec<SocketAddr>) {
     if addresses.is_empty() {
         return;
     }
     let addresses = std::sync::Arc::new(addresses);
+    let (mut before, mut changed) = (usize::MAX, Instant::now());
     loop {
         let looked = std::sync::Arc::clone(&addresses);
         let open = tokio::task::spawn_blocking(move || connections_to(&looked)).await.unwrap_or(0);
-        if open == 0 {
+        if open != before {
+            (before, changed) = (open, Instant::now());
+        }
+        if open == 0 || changed.elapsed() >= QUIET_STILL {
             return;
         }
         tokio::time::sleep(QUIET_LOOK).await;
