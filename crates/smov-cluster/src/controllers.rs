@@ -14,6 +14,7 @@ mod endpoints;
 pub(crate) mod fields;
 mod garbage;
 mod namespaces;
+mod old_endpoints;
 mod replica_set;
 mod rollout;
 mod root_certificate;
@@ -34,6 +35,7 @@ pub async fn run(registry: Registry, shutdown: CancellationToken) {
     tasks.spawn(endpoints::run(registry.clone(), shutdown.clone()));
     tasks.spawn(disruption::run(registry.clone(), shutdown.clone()));
     tasks.spawn(garbage::run(registry.clone(), shutdown.clone()));
+    tasks.spawn(old_endpoints::run(registry.clone(), shutdown.clone()));
     tasks.spawn(root_certificate::run(registry.clone(), shutdown.clone()));
     tasks.spawn(crate::rbac::aggregate_roles(registry.clone(), shutdown.clone()));
     tasks.spawn(namespaces::run(registry, shutdown));

@@ -14,6 +14,11 @@ use crate::{
 
 const VERBS: [&str; 8] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 
+/// Namespaces go one by one.
+fn verbs(kind: &Kind) -> Vec<&'static str> {
+    VERBS.into_iter().filter(|verb| *verb != "deletecollection" || kind != &kinds::NAMESPACE).collect()
+}
+
 /// Groups of questions that are answered and not stored: group, plural, kind.
 const REVIEWS: [(&str, &str, &str); 6] = [
     ("authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview"),
@@ -161,7 +166,7 @@ pub(super) fn resources(group: &str, version: &str) -> Result<Response, ApiError
             "singularName": kind.singular,
             "namespaced": kind.namespaced,
             "kind": kind.kind,
-            "verbs": VERBS,
+            "verbs": verbs(kind),
             "shortNames": kind.short_names,
             "categories": kind.categories,
         }));
@@ -282,7 +287,7 @@ fn aggregated_resources(group: &str, version: &str) -> Vec<Value> {
                 "responseKind": { "group": kind.group, "version": version, "kind": kind.kind },
                 "scope": if kind.namespaced { "Namespaced" } else { "Cluster" },
                 "singularResource": kind.singular,
-                "verbs": VERBS,
+                "verbs": verbs(kind),
                 "shortNames": kind.short_names,
                 "categories": kind.categories,
                 "subresources": subresources,

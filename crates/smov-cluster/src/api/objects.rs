@@ -49,7 +49,7 @@ pub(super) async fn handle(api: &Api, call: Call, target: Target, body: Body) ->
             patch::handle(api, &call, &target, body).await
         }
         (Method::DELETE, true) if target.subresource.is_none() => delete(api, &call, &target, body).await,
-        (Method::DELETE, false) => delete_collection(api, &call, &target, body).await,
+        (Method::DELETE, false) if target.kind != &crate::kinds::NAMESPACE => delete_collection(api, &call, &target, body).await,
         _ => Err(ApiError::method_not_allowed()),
     }
 }

@@ -6,6 +6,7 @@ import os
 import pathlib
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -109,6 +110,8 @@ def main():
     parser.add_argument("--write", action="store_true", help="write the answers into the session")
     parser.add_argument("session", nargs="?", default=HERE / "everyday.session", type=pathlib.Path)
     options = parser.parse_args()
+    # So that the programs end with this one, however it ends.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     lines = options.session.read_text().splitlines()
     with RealCluster(options.programs) as cluster, tempfile.TemporaryDirectory() as folder:
         session = Session(cluster.kubeconfig, pathlib.Path(folder), options.kubectl)
