@@ -277,6 +277,7 @@ dictionary! {
     RETRIES_PER_TRY: "시도마다 {}", "{} per try";
     CORS_SAID: "허용 출처: {}", "welcome origins: {}";
     MTLS_UNKNOWN: "알 수 없음: 엔드포인트를 모름", "not known: the endpoints are not known";
+    MTLS_NO_INJECTION: "알 수 없음: 입력에 사이드카 주입 설정이 없음", "not known: the input has no sidecar injection";
     MTLS_YES: "mTLS ({})", "mutual TLS ({})";
     MTLS_PLAIN: "평문 ({})", "plaintext ({})";
     MTLS_OTHER: "규칙이 정한 TLS ({})", "TLS by the rule's own certificates ({})";

@@ -231,10 +231,7 @@ fn explain_tells_the_way_of_a_request_from_files() {
     timeout      none
     retries      up to 2 after the first try, on connect-failure, refused-stream,
                    unavailable, cancelled
-    mTLS         mutual TLS (auto mTLS)
-                 callee user-service:8081: PERMISSIVE (the default)
-                 cluster.local/ns/theater-msa/sa/api-gateway →
-                   cluster.local/ns/theater-msa/sa/user-service
+    mTLS         not known: the input has no sidecar injection
     policy       AuthorizationPolicy and RequestAuthentication are not enforced yet
     ends            70 %  a pod of user-service ctx1 answers
                     30 %  a pod of user-service ctx2 answers

@@ -44,7 +44,10 @@ pub(super) fn told(odds: &[Odds], asked: &Asked, language: Language) -> Vec<Stri
     let mut lines: Vec<String> = Vec::new();
     for security in odds.iter().filter_map(|one| find(asked, one)) {
         for server in &security.servers {
-            for line in tell(security, server, language) {
+            // In files it is the namespace's label that brings sidecars, and that may be elsewhere.
+            let unknown = asked.source == "files" && server.mode.is_none();
+            let told = if unknown { language.lines(text::MTLS_NO_INJECTION, &[]) } else { tell(security, server, language) };
+            for line in told {
                 if !lines.contains(&line) {
                     lines.push(line);
                 }
