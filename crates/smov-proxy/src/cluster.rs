@@ -19,9 +19,11 @@ use crate::names::{Names, PeerId};
 use crate::tls::connect::{Calling, Security};
 use crate::tls::refused::Failures;
 
+mod dialled;
 mod health;
 pub(crate) mod picture;
 
+use dialled::Dialled;
 use health::Memory;
 use picture::Picture;
 
@@ -110,9 +112,6 @@ fn next_number() -> u64 {
     NEXT.fetch_add(1, Relaxed)
 }
 
-/// Addresses that clients dialled, remembered per cluster at most; then they are forgotten together, and their idle connections close.
-const MAX_DIALLED: usize = 1024;
-
 /// What a cluster keeps across snapshots. Counts are shared by all workers, as Envoy's circuit breakers are.
 #[derive(Debug)]
 pub(crate) struct ClusterState {
@@ -132,8 +131,6 @@ pub(crate) struct ClusterState {
     wake_at: AtomicU64,
     /// Guards the ejection memory; taken for a failure, for the first success after one, and when something is due.
     memory: Mutex<Memory>,
-    /// Guards the endpoints that clients dialled by themselves, for clusters that list none.
-    dialled: Mutex<HashMap<SocketAddr, Arc<EndpointState>>>,
     pub(crate) counters: ClusterCounters,
 }
 
@@ -156,6 +153,8 @@ pub(crate) struct ClusterCounters {
 pub(crate) struct ClusterView {
     pub(crate) state: Arc<ClusterState>,
     pub(crate) endpoints: Vec<Arc<EndpointState>>,
+    /// Endpoints that clients dialled; shared with other views of the same TLS.
+    pub(crate) dialled: Arc<Dialled>,
     pub(crate) balancer: LoadBalancer,
     pub(crate) limits: ConnectionLimits,
     pub(crate) outlier: Option<OutlierDetection>,
@@ -174,9 +173,7 @@ impl ClusterView {
         }
         let state = before.map_or_else(|| Arc::new(ClusterState::new(&cluster.name, slot)), |before| before.state.clone());
         let same_tls = before.is_some_and(|before| before.source.tls == cluster.tls && before.source.protocol == cluster.protocol);
-        if !same_tls {
-            state.forget_dialled();
-        }
+        let dialled = before.filter(|_| same_tls).map(|before| before.dialled.clone()).unwrap_or_default();
         let known: HashMap<SocketAddr, &Arc<EndpointState>> =
             before.into_iter().flat_map(|before| &before.endpoints).map(|endpoint| (endpoint.address, endpoint)).collect();
         let endpoints: Vec<Arc<EndpointState>> = cluster
@@ -196,6 +193,7 @@ impl ClusterView {
         Arc::new(Self {
             state,
             endpoints,
+            dialled,
             balancer: cluster.load_balancer,
             limits: cluster.limits.clone(),
             outlier: cluster.outlier.clone(),
@@ -247,27 +245,8 @@ impl ClusterState {
             generation: AtomicU64::new(0),
             wake_at: AtomicU64::new(u64::MAX),
             memory: Mutex::default(),
-            dialled: Mutex::default(),
             counters: ClusterCounters::default(),
         }
-    }
-
-    /// The endpoint at an address that a client dialled.
-    pub(crate) fn dialled(&self, address: SocketAddr, workload: impl FnOnce() -> Arc<Workload>) -> Arc<EndpointState> {
-        let mut dialled = self.dialled.lock().expect("no panic while the addresses are held");
-        if dialled.len() >= MAX_DIALLED && !dialled.contains_key(&address) {
-            dialled.clear();
-        }
-        dialled.entry(address).or_insert_with(|| Arc::new(EndpointState::new(address, workload(), PeerId::UNKNOWN))).clone()
-    }
-
-    /// Ways to the endpoints that clients dialled.
-    pub(crate) fn dialled_ways(&self) -> Vec<u64> {
-        self.dialled.lock().expect("no panic while the addresses are held").values().map(|endpoint| endpoint.way).collect()
-    }
-
-    fn forget_dialled(&self) {
-        self.dialled.lock().expect("no panic while the addresses are held").clear();
     }
 
     /// Endpoints ejected now.

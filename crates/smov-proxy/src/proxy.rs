@@ -343,7 +343,7 @@ async fn housekeeping(worker: std::rc::Rc<Worker>, over: CancellationToken) {
             .flat_map(|view| view.clusters())
             .flat_map(|cluster| {
                 let listed = cluster.endpoints.iter().map(|endpoint| endpoint.way);
-                listed.chain(cluster.state.dialled_ways()).map(|way| (way, cluster.limits.idle_timeout))
+                listed.chain(cluster.dialled.ways()).map(|way| (way, cluster.limits.idle_timeout))
             })
             .collect();
         let idle = |key: u64| if worker.is_app_key(key) { Some(Duration::from_secs(3600)) } else { endpoints.get(&key).copied() };

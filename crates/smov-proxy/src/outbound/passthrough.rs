@@ -65,7 +65,7 @@ pub(super) async fn original(
     }
     let address = resolve(exchange, view, port).await?;
     let own = &view.snapshot.proxy;
-    Ok(Some(cluster.state.dialled(address, || discovery::stranger(&cluster.state.name.host, own))))
+    Ok(Some(cluster.dialled.endpoint(address, || discovery::stranger(&cluster.state.name.host, own))))
 }
 
 /// The host's first address that may be called.
