@@ -138,6 +138,8 @@ pub struct DownstreamLimits {
     pub header_count: usize,
     /// At shutdown, requests in flight get this long.
     pub drain: Duration,
+    /// What is open on a port that would not take it any more (its PeerAuthentication has changed) gets this long. Default 45 s, Istio's.
+    pub mode_drain: Duration,
 }
 
 impl Default for DownstreamLimits {
@@ -150,6 +152,7 @@ impl Default for DownstreamLimits {
             header_bytes: 60 << 10,
             header_count: 100,
             drain: Duration::from_secs(10),
+            mode_drain: Duration::from_secs(45),
         }
     }
 }

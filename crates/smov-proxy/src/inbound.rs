@@ -21,7 +21,7 @@ use crate::pool::Lease;
 use crate::snapshot::{PeerView, View};
 use crate::telemetry::trace::AttemptNote;
 use crate::upstream::{self, Unanswered};
-use crate::worker::{App, Downstream, Worker};
+use crate::worker::{App, Downstream, Shared, Worker};
 
 /// Serves one request of a peer.
 pub(crate) async fn serve(worker: &Rc<Worker>, app: &App, downstream: &Downstream, request: Request<Incoming>) -> Response<ResponseBody> {
@@ -31,24 +31,30 @@ pub(crate) async fn serve(worker: &Rc<Worker>, app: &App, downstream: &Downstrea
         Ok(()) => walk(&mut exchange, app, downstream, parts, body).await,
         Err(error) => Err(error),
     };
-    let mut answer = match walked {
+    match walked {
         Ok((response, lease)) => reply::relay(exchange, Answer { response, lease, expiry: None }),
         Err(error) => reply::refuse(exchange, &error),
-    };
-    if !is_still_taken(worker, downstream) {
-        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    answer
 }
 
-/// Would this connection be served if it came now? Where a PeerAuthentication has changed, what is open ends with its next answer, as the
-/// connections of a filter chain that Envoy drains.
-fn is_still_taken(worker: &Worker, downstream: &Downstream) -> bool {
-    let port = worker.shared.inbound_port(downstream.local.port());
-    match port.mutual_tls {
+/// Would this connection be served if it came now?
+fn is_taken(shared: &Shared, downstream: &Downstream) -> bool {
+    match shared.inbound_port(downstream.local.port()).mutual_tls {
         MutualTlsMode::Permissive => true,
         MutualTlsMode::Strict => downstream.peer.is_some(),
         MutualTlsMode::Disable => downstream.peer.is_none(),
+    }
+}
+
+/// Waits until the port would not take this connection any more, because a PeerAuthentication has changed. Then it is drained, as Envoy drains
+/// the connections of a filter chain that is gone, whatever changes after that.
+pub(crate) async fn not_taken_any_more(shared: &Shared, downstream: &Downstream) {
+    let mut changes = shared.mode_changes();
+    while is_taken(shared, downstream) {
+        if changes.changed().await.is_err() {
+            // The process ends.
+            return std::future::pending().await;
+        }
     }
 }
 

@@ -102,9 +102,15 @@ impl Progress {
     }
 }
 
-/// Serves HTTP/1.1 on one connection until it ends or is drained.
-pub(crate) async fn http<F>(stream: Stream, limits: DownstreamLimits, draining: CancellationToken, serve: impl Fn(Request<Incoming>) -> F)
-where
+/// Serves HTTP/1.1 on one connection until it ends or is drained. From `unwanted` on it is: between requests it closes at once, an answer that
+/// is on its way has the time that the limits give it.
+pub(crate) async fn http<F>(
+    stream: Stream,
+    limits: DownstreamLimits,
+    draining: CancellationToken,
+    unwanted: impl Future<Output = ()>,
+    serve: impl Fn(Request<Incoming>) -> F,
+) where
     F: Future<Output = Response<ResponseBody>>,
 {
     let progress = Rc::new(Progress { stage: Cell::new((Stage::Idle, 0)), ambiguous: Cell::new(false) });
@@ -125,6 +131,8 @@ where
     let mut check = pin!(sleep_until(Instant::now() + period));
     let mut seen = (progress.stage.get(), Instant::now());
     let mut drained = false;
+    let mut unwanted = pin!(unwanted);
+    let mut end = None;
     let refusal = loop {
         tokio::select! {
             biased;
@@ -139,6 +147,15 @@ where
             () = draining.cancelled(), if !drained => {
                 drained = true;
                 Pin::new(&mut connection).graceful_shutdown();
+            }
+            () = unwanted.as_mut(), if end.is_none() => {
+                end = Some(Instant::now() + limits.mode_drain);
+                drained = true;
+                Pin::new(&mut connection).graceful_shutdown();
+            }
+            () = sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => {
+                debug!("connection cut off: its port takes none like it any more");
+                return;
             }
             () = check.as_mut() => {
                 let (now, waited) = (progress.stage.get(), seen.1.elapsed());

@@ -1,5 +1,6 @@
 //! The proxy as a whole: bind, run, drain.
 
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -255,7 +256,7 @@ async fn work(shared: Arc<Shared>, sockets: Sockets, index: usize, shutdown: Can
                 let (worker, draining) = (worker.clone(), lifetime.draining.clone());
                 async move {
                     let serve = |request| outbound::serve(&worker, &downstream, direction, request);
-                    listener::http(Stream::Plain(stream), limits, draining, serve).await;
+                    listener::http(Stream::Plain(stream), limits, draining, pending(), serve).await;
                 }
             })
             .await;
@@ -280,7 +281,8 @@ async fn work(shared: Arc<Shared>, sockets: Sockets, index: usize, shutdown: Can
                         Protocol::Tcp => tcp::inbound(&worker, &app, &downstream, stream).await,
                         Protocol::Http => {
                             let serve = |request| inbound::serve(&worker, &app, &downstream, request);
-                            listener::http(stream, limits, draining, serve).await;
+                            let unwanted = inbound::not_taken_any_more(&worker.shared, &downstream);
+                            listener::http(stream, limits, draining, unwanted, serve).await;
                         }
                     }
                 }
@@ -305,7 +307,7 @@ async fn work(shared: Arc<Shared>, sockets: Sockets, index: usize, shutdown: Can
         listening.spawn_local(async move {
             listener::accept(listener, &services, |stream, _| {
                 let (shared, draining) = (shared.clone(), services.draining.clone());
-                listener::http(Stream::Plain(stream), limits, draining, move |request| {
+                listener::http(Stream::Plain(stream), limits, draining, pending(), move |request| {
                     let answer = admin::answer(&shared, page, &request);
                     async move { answer }
                 })

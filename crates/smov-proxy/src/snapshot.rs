@@ -184,6 +184,12 @@ impl View {
         self.inbound.get(&port).copied()
     }
 
+    /// Do the pod's ports take the same connections there?
+    pub(crate) fn has_modes_of(&self, other: &Self) -> bool {
+        let modes = |view: &Self| view.inbound.iter().map(|(port, inbound)| (*port, inbound.mutual_tls)).collect::<HashMap<_, _>>();
+        self.snapshot.mutual_tls == other.snapshot.mutual_tls && modes(self) == modes(other)
+    }
+
     /// The peer that a sidecar named in `x-envoy-peer-metadata-id`, else the one at that address. Who has proved an identity is one of that
     /// identity's workloads, whatever it says.
     pub(crate) fn peer(&self, identity: Option<&SpiffeId>, metadata_id: Option<&str>, address: IpAddr) -> Option<&PeerView> {

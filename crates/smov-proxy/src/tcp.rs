@@ -12,13 +12,13 @@ use smov_model::flag::{Flags, ResponseFlag};
 use smov_model::outlier::Outcome;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional_with_sizes};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::{debug, info};
 
 use crate::balance::{Ask, balance};
 use crate::cluster::{ClusterView, EndpointState};
 use crate::config::{AppAddress, TcpDoor};
-use crate::inbound::peer_of;
+use crate::inbound::{not_taken_any_more, peer_of};
 use crate::limits::{self, Permit};
 use crate::names::{PeerId, ServiceId};
 use crate::snapshot::View;
@@ -105,8 +105,20 @@ async fn reach(worker: &Rc<Worker>, view: &View, door: &TcpDoor) -> Result<Reach
     Err(ResponseFlag::Uf)
 }
 
-/// Serves one connection of a peer to a TCP port of the pod.
-pub(crate) async fn inbound(worker: &Rc<Worker>, app: &App, downstream: &Downstream, mut stream: Stream) {
+/// Serves one connection of a peer to a TCP port of the pod; for a while only, once the port takes none like it any more.
+pub(crate) async fn inbound(worker: &Rc<Worker>, app: &App, downstream: &Downstream, stream: Stream) {
+    let over = async {
+        not_taken_any_more(&worker.shared, downstream).await;
+        sleep(worker.shared.config.limits.mode_drain).await;
+    };
+    tokio::select! {
+        biased;
+        () = serve(worker, app, downstream, stream) => {}
+        () = over => debug!(port = app.port, "connection cut off: its port takes none like it any more"),
+    }
+}
+
+async fn serve(worker: &Rc<Worker>, app: &App, downstream: &Downstream, mut stream: Stream) {
     let mut key = Key {
         reporter: Reporter::Destination,
         peer: PeerId::UNKNOWN,

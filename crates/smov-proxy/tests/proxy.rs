@@ -41,6 +41,8 @@ mod tcp;
 mod tls;
 #[path = "proxy/tls_certificates.rs"]
 mod tls_certificates;
+#[path = "proxy/tls_drain.rs"]
+mod tls_drain;
 #[path = "proxy/tls_refusals.rs"]
 mod tls_refusals;
 #[path = "proxy/tls_tcp.rs"]

@@ -208,31 +208,6 @@ fn sessions_are_resumed_and_keep_the_identity() {
 }
 
 #[test]
-fn an_open_connection_that_is_not_taken_any_more_ends_with_its_next_answer() {
-    run(async {
-        let authority = Authority::new();
-        let pod = pod("127.70.40.5", App::saying("ok"), MutualTlsMode::Permissive, &authority);
-        let mut open = Client::connect(pod.address).await;
-        assert_eq!(open.get("http://user-service:8081/", &[]).await.header("connection"), "");
-        takes(&pod, MutualTlsMode::Strict);
-        let last = open.get("http://user-service:8081/", &[]).await;
-        assert_eq!((last.status, last.header("connection")), (200, "close"));
-
-        let caller = caller_with(&authority, secured(&pod, ClusterTls::Auto(mutual(&[]))));
-        let mut client = Client::connect(caller.outbound.unwrap()).await;
-        assert_eq!(client.get(URI, &[]).await.status, 200);
-        takes(&pod, MutualTlsMode::Disable);
-        // The open one is served, and the next goes in plaintext once the caller knows.
-        assert_eq!(client.get(URI, &[]).await.status, 200);
-        let mut plain = secured(&pod, ClusterTls::Auto(mutual(&[])));
-        plain.endpoints[0].mutual_tls = false;
-        caller.handle.publish(caller_snapshot(vec![rule(to(&[(1, None)]))], vec![plain]));
-        assert_eq!(client.get(URI, &[("x-request-id", "now")]).await.status, 200);
-        assert_eq!(pod.sidecar.handle.records("now")[0].security, ConnectionSecurityPolicy::None);
-    });
-}
-
-#[test]
 fn connections_are_opened_where_the_snapshot_says_and_everything_else_goes_by_the_address() {
     run(async {
         let authority = Authority::new();

@@ -1,13 +1,17 @@
 //! Opaque bytes over mutual TLS.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use smov_model::cluster::{Cluster, Protocol};
 use smov_model::names::ClusterName;
-use smov_model::snapshot::{InboundPort, TcpRoute};
+use smov_model::snapshot::{InboundPort, Snapshot, TcpRoute};
 use smov_model::split::{Split, Weight};
 use smov_model::tls::{ClusterTls, MutualTlsMode};
 use smov_model::wire::ProxyRole;
+use smov_model::workload::Workload;
 use smov_proxy::config::{AppAddress, InboundListen};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -20,16 +24,37 @@ const REDIS: &str = "redis.t.svc.cluster.local";
 
 /// A redis pod's sidecar before that app, and a caller's sidecar with a door to it.
 fn doors(address: &str, store: &TcpListener, mode: MutualTlsMode, authority: &Authority) -> (Running, Running) {
-    let workload = account(&workload("redis-1", "redis", "ctx2"), "redis");
+    doors_draining(address, store.local_addr().unwrap(), mode, authority, Duration::from_secs(45))
+}
+
+fn redis() -> Arc<Workload> {
+    account(&workload("redis-1", "redis", "ctx2"), "redis")
+}
+
+/// What the redis pod's sidecar runs on.
+pub(crate) fn own(sidecar: &Running, mode: MutualTlsMode) -> Snapshot {
+    let mut own = snapshot(redis());
+    let number = port(u32::from(sidecar.inbound[0].port()));
+    own.inbound = vec![InboundPort { port: number, protocol: Protocol::Tcp, service: Some(host(REDIS)), mutual_tls: mode }];
+    own.peers.insert(ip(CALLER), account(&caller_workload(), CALLER_ACCOUNT));
+    own
+}
+
+/// The same, where what is not taken any more gets this long.
+pub(crate) fn doors_draining(
+    address: &str,
+    store: SocketAddr,
+    mode: MutualTlsMode,
+    authority: &Authority,
+    drain: Duration,
+) -> (Running, Running) {
+    let workload = redis();
     let mut sidecar_config = config(ProxyRole::Sidecar, address, "redis-1", "ctx2");
-    sidecar_config.inbound = vec![InboundListen { port: 0, app: AppAddress::Tcp(store.local_addr().unwrap()) }];
+    sidecar_config.inbound = vec![InboundListen { port: 0, app: AppAddress::Tcp(store) }];
+    sidecar_config.limits.mode_drain = drain;
     let sidecar = start(sidecar_config, dice());
     let inbound = sidecar.inbound[0];
-    let mut own = snapshot(workload.clone());
-    own.inbound =
-        vec![InboundPort { port: port(u32::from(inbound.port())), protocol: Protocol::Tcp, service: Some(host(REDIS)), mutual_tls: mode }];
-    own.peers.insert(ip(CALLER), account(&caller_workload(), CALLER_ACCOUNT));
-    sidecar.handle.publish(own);
+    sidecar.handle.publish(own(&sidecar, mode));
     authority.issue(sidecar.handle.certificates(), &identity("redis"));
 
     let name = ClusterName { port: port(6379), subset: None, host: host(REDIS) };

@@ -180,10 +180,16 @@ pub struct Pod {
 
 /// A user-service pod in this cluster at this address, with its own snapshot published.
 pub fn user_pod(address: &str, cluster: &str, app: App) -> Pod {
+    user_pod_with(address, cluster, app, |_| {})
+}
+
+/// The same with other settings of its sidecar.
+pub fn user_pod_with(address: &str, cluster: &str, app: App, change: impl FnOnce(&mut ProxyConfig)) -> Pod {
     let name = format!("user-service-{cluster}");
     let workload = workload(&format!("{name}-{}", address.rsplit('.').next().unwrap()), &name, cluster);
     let mut config = config(ProxyRole::Sidecar, address, &workload.pod, cluster);
     config.inbound = vec![InboundListen { port: 0, app: app.address.clone() }];
+    change(&mut config);
     let sidecar = start(config, dice());
     let address = sidecar.inbound[0];
     let pod = Pod { app, sidecar, workload, address };
