@@ -9,6 +9,8 @@ use rcgen::string::Ia5String;
 use rcgen::{
     CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
 };
+use ring::agreement::{ECDH_P256, EphemeralPrivateKey, UnparsedPublicKey, agree_ephemeral};
+use ring::rand::SystemRandom;
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -48,13 +50,13 @@ pub enum SignerError {
     Unmade(#[source] rcgen::Error),
 }
 
-/// A public key of P-256, as a point.
+/// A public key of P-256: a point that lies on the curve.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicKey([u8; 65]);
 
-/// Bytes that are no uncompressed point of P-256.
+/// Bytes that are no uncompressed point on P-256.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a public key is an uncompressed point of P-256: 65 bytes that begin with 4")]
+#[error("a public key is an uncompressed point on P-256: 65 bytes that begin with 4")]
 pub struct InvalidKey;
 
 impl TryFrom<&[u8]> for PublicKey {
@@ -62,7 +64,10 @@ impl TryFrom<&[u8]> for PublicKey {
 
     fn try_from(bytes: &[u8]) -> Result<Self, Self::Error> {
         let bytes: [u8; 65] = bytes.try_into().map_err(|_| InvalidKey)?;
-        if bytes[0] == 4 { Ok(Self(bytes)) } else { Err(InvalidKey) }
+        // ring looks at a point when it agrees on a secret with it (uncompressed, coordinates in the field, on the curve); the secret is of no use.
+        let agreed = EphemeralPrivateKey::generate(&ECDH_P256, &SystemRandom::new())
+            .and_then(|own| agree_ephemeral(own, &UnparsedPublicKey::new(&ECDH_P256, bytes), |_| ()));
+        agreed.map(|()| Self(bytes)).map_err(|_| InvalidKey)
     }
 }
 
@@ -172,4 +177,40 @@ fn pem(label: &str, der: &[u8]) -> String {
         pem.push('\n');
     }
     pem + &format!("-----END {label}-----\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_public_key_lies_on_the_curve() {
+        let key = KeyPair::generate().unwrap();
+        let point = key.der_bytes();
+        assert_eq!(PublicKey::try_from(point).unwrap().der_bytes(), point);
+        let changed = |place: usize, byte: u8| {
+            let mut point = point.to_vec();
+            point[place] = byte;
+            point
+        };
+        // Beside the curve, a coordinate outside the field, other forms, and other lengths.
+        let beside = changed(64, point[64] ^ 1);
+        let outside = [&[4], &[0xff; 32][..], &point[33..]].concat();
+        let compressed = [&[2 + (point[64] & 1)], &point[1..33]].concat();
+        let nowhere = [&[4], &[0; 64][..]].concat();
+        for bad in [
+            beside,
+            outside,
+            nowhere,
+            compressed,
+            changed(0, 2),
+            changed(0, 6),
+            point[..64].to_vec(),
+            [point, &[0]].concat(),
+            Vec::new(),
+            vec![0],
+        ] {
+            assert_eq!(PublicKey::try_from(&bad[..]), Err(InvalidKey), "{bad:?}");
+        }
+    }
 }
