@@ -193,6 +193,10 @@ impl View {
     /// The peer that a sidecar named in `x-envoy-peer-metadata-id`, else the one at that address. Who has proved an identity is one of that
     /// identity's workloads, whatever it says.
     pub(crate) fn peer(&self, identity: Option<&SpiffeId>, metadata_id: Option<&str>, address: IpAddr) -> Option<&PeerView> {
+        // Workloads are all of the mesh's own trust domain.
+        if identity.is_some_and(|id| *id.trust_domain != *self.snapshot.trust_domain) {
+            return None;
+        }
         let may_be = |peer: &&PeerView| {
             identity.is_none_or(|id| (&id.namespace, &id.service_account) == (&peer.workload.namespace, &peer.workload.service_account))
         };
@@ -317,6 +321,48 @@ impl HostView {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_is_of_another_trust_domain_is_none_of_the_workloads_here() {
+        let workload = Arc::new(Workload {
+            pod: "a-1".to_owned(),
+            name: "a".to_owned(),
+            namespace: "t".parse().unwrap(),
+            cluster: "ctx1".parse().unwrap(),
+            service_account: "a".parse().unwrap(),
+            labels: std::collections::BTreeMap::new(),
+            region: String::new(),
+            zone: String::new(),
+            has_sidecar: true,
+        });
+        let address: IpAddr = "127.0.0.9".parse().unwrap();
+        let snapshot = Snapshot {
+            version: smov_model::snapshot::SnapshotVersion { epoch: 1, number: 1 },
+            proxy: workload.clone(),
+            outbound: Default::default(),
+            tcp: Vec::new(),
+            unknown_hosts: smov_model::snapshot::UnknownHosts::AllowAny,
+            ingress: Default::default(),
+            inbound: Vec::new(),
+            clusters: Default::default(),
+            peers: [(address, workload)].into(),
+            path_normalization: Default::default(),
+            mutual_tls: MutualTlsMode::default(),
+            protected: Vec::new(),
+            trust_domain: "cluster.local".into(),
+        };
+        let view = View::compile(snapshot, None, &mut Names::default(), Duration::ZERO);
+        let found = |identity: &str, metadata_id: Option<&str>, address: IpAddr| {
+            view.peer(Some(&identity.parse().unwrap()), metadata_id, address).map(|peer| peer.workload.pod.clone())
+        };
+        let elsewhere = "127.0.0.8".parse().unwrap();
+        for (metadata_id, address) in [(Some("sidecar~127.0.0.9~a-1.t~t.svc.cluster.local"), elsewhere), (None, address), (None, elsewhere)]
+        {
+            assert_eq!(found("spiffe://cluster.local/ns/t/sa/a", metadata_id, address).as_deref(), Some("a-1"));
+            assert_eq!(found("spiffe://other.mesh/ns/t/sa/a", metadata_id, address), None);
+            assert_eq!(found("spiffe://cluster.local/ns/t/sa/b", metadata_id, address), None);
+        }
+    }
 
     /// The compiled table is an index over the model's decision, never another decision.
     #[test]

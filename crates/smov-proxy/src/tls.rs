@@ -51,7 +51,7 @@ pub(crate) struct Peer {
     pub(crate) mutual: bool,
     /// What metrics call it, where the snapshot's workloads do not tell better.
     pub(crate) labels: PeerId,
-    /// The certificate's first URI (`spiffe://…`).
+    /// The certificate's only URI (`spiffe://…`).
     pub(crate) principal: Option<Arc<str>>,
     /// The same, where it is an identity of the mesh.
     pub(crate) identity: Option<SpiffeId>,
@@ -72,11 +72,11 @@ impl Peer {
     }
 
     fn of(certificate: &Certificate, mutual: bool) -> Self {
-        let uri = certificate.uris.first();
+        let uri = certificate.sole_uri();
         Self {
             mutual,
             labels: PeerId::UNKNOWN,
-            principal: uri.map(|uri| uri.as_str().into()),
+            principal: uri.map(Into::into),
             identity: uri.and_then(|uri| uri.parse().ok()),
             forwarded: None,
             server_name: None,

@@ -46,6 +46,14 @@ impl Certificate {
         })
     }
 
+    /// The URI, where it is the only one: SPIFFE's identities are.
+    pub(crate) fn sole_uri(&self) -> Option<&str> {
+        match &self.uris[..] {
+            [uri] => Some(uri),
+            _ => None,
+        }
+    }
+
     /// One element of `x-forwarded-client-cert` as Istio's sidecars write it: what they were shown, in Envoy's order.
     pub(crate) fn forwarded(&self, own: &str) -> String {
         let mut element = format!("By={own};Hash={};Subject=\"{}\"", self.hash, self.subject);

@@ -160,7 +160,7 @@ impl Mesh {
         let names = if self.identities.is_empty() {
             Names::TrustDomain(issued.identity.trust_domain.clone())
         } else {
-            Names::OneOf(self.identities.clone())
+            Names::Mesh(self.identities.clone())
         };
         let verifier = ServerVerifier { roots: Some(issued.trusted.clone()), names };
         let config = issued.client(Arc::new(verifier), self.protocols).map_err(|error| Failure::of_tls(&error))?;

@@ -29,8 +29,8 @@ pub enum UnusableCertificate {
     /// Its content.
     #[error("the certificate cannot be read")]
     Unreadable,
-    /// It says nothing of the workload.
-    #[error("the certificate has no URI that is an identity")]
+    /// It says nothing of the workload, or more than one thing.
+    #[error("the certificate does not have one URI, which is an identity")]
     NoIdentity,
     /// What it says is no identity.
     #[error(transparent)]
@@ -90,7 +90,7 @@ impl Issued {
         // Roots are read to be shown; one that cannot be may still be trusted.
         let roots: Vec<_> = roots_der.iter().filter_map(|root| Certificate::read(root).ok()).collect();
         let own = &chain[0];
-        let principal: Arc<str> = own.uris.first().ok_or(UnusableCertificate::NoIdentity)?.as_str().into();
+        let principal: Arc<str> = own.sole_uri().ok_or(UnusableCertificate::NoIdentity)?.into();
         let identity: SpiffeId = principal.parse()?;
         if own.not_after <= super::now() {
             return Err(UnusableCertificate::Expired);

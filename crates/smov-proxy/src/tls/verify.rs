@@ -24,6 +24,12 @@ pub(super) enum WrongName {
         /// What the certificate has.
         shown: String,
     },
+    /// SPIFFE: an identity is the only URI, so that no two readers take different ones.
+    #[error("SAN matcher, certificate SANs are {shown}, one URI and no more is expected")]
+    NotOneIdentity {
+        /// What the certificate has.
+        shown: String,
+    },
     /// It is of another mesh.
     #[error("SAN matcher, certificate SANs are {shown}, one of the trust domain {trust_domain} is expected")]
     OtherTrustDomain {
@@ -43,8 +49,10 @@ impl From<WrongName> for Error {
 /// Which names a server must have.
 #[derive(Debug, Clone)]
 pub(super) enum Names {
-    /// One identity of this trust domain, whichever.
+    /// Of the mesh: its one identity is of this trust domain.
     TrustDomain(Arc<str>),
+    /// Of the mesh: one identity and no more, and one of these names.
+    Mesh(Vec<String>),
     /// One of these: identities, DNS names or addresses.
     OneOf(Vec<String>),
     /// None in particular.
@@ -58,14 +66,21 @@ impl Names {
             let names: Vec<&str> = certificate.valid_uri_names().chain(certificate.valid_dns_names()).collect();
             format!("[{}]", names.join(", "))
         };
+        let identities = certificate.valid_uri_names().count();
+        if matches!(self, Self::TrustDomain(_) | Self::Mesh(_)) && identities > 1 {
+            return Err(WrongName::NotOneIdentity { shown: shown() }.into());
+        }
         match self {
             Self::Any => Ok(()),
             Self::TrustDomain(trust_domain) if certificate.valid_uri_names().any(|uri| is_of(uri, trust_domain)) => Ok(()),
             Self::TrustDomain(trust_domain) => {
                 Err(WrongName::OtherTrustDomain { trust_domain: trust_domain.clone(), shown: shown() }.into())
             }
-            Self::OneOf(names) if names.iter().any(|name| has_name(&certificate, name)) => Ok(()),
-            Self::OneOf(names) => Err(WrongName::NotAccepted { asked: format!("[{}]", names.join(", ")), shown: shown() }.into()),
+            Self::Mesh(_) if identities == 0 => Err(WrongName::NotOneIdentity { shown: shown() }.into()),
+            Self::Mesh(names) | Self::OneOf(names) if names.iter().any(|name| has_name(&certificate, name)) => Ok(()),
+            Self::Mesh(names) | Self::OneOf(names) => {
+                Err(WrongName::NotAccepted { asked: format!("[{}]", names.join(", ")), shown: shown() }.into())
+            }
         }
     }
 }

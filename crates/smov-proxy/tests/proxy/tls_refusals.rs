@@ -57,6 +57,12 @@ async fn by_hand_in(
     Ok(answer)
 }
 
+/// Certificates with this identity and another one, in both orders.
+fn two_uris(authority: &Authority, identity: &str) -> [Leaf; 2] {
+    let another = || rcgen::SanType::URI("spiffe://cluster.local/ns/t/sa/admin".try_into().unwrap());
+    [1, 0].map(|place| authority.leaf(identity, |params| params.subject_alt_names.insert(place, another())))
+}
+
 /// A pod whose certificate also has the name that [`by_hand`] asks for.
 fn named_pod(address: &str, mode: MutualTlsMode, authority: &Authority) -> Pod {
     let pod = pod(address, App::saying("ok"), mode, authority);
@@ -100,6 +106,7 @@ fn clients_that_cannot_prove_who_they_are_are_refused_with_the_reason() {
         let leaf = |change: fn(&mut CertificateParams)| authority.leaf(&identity("api-gateway"), change);
         let elsewhere = authority.leaf("spiffe://other.mesh/ns/t/sa/api-gateway", |_| {});
         let nameless = leaf(|params| params.subject_alt_names = vec![rcgen::SanType::DnsName("x.example".try_into().unwrap())]);
+        let [twice, both] = two_uris(&authority, &identity("api-gateway"));
         let of_servers = leaf(|params| params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth]);
         let answer = by_hand(&pod, &authority, Some(leaf(|_| {})), &["istio"]).await;
         assert!(answer.unwrap().starts_with("HTTP/1.1 200"));
@@ -109,6 +116,8 @@ fn clients_that_cannot_prove_who_they_are_are_refused_with_the_reason() {
             (Some(other.leaf(&identity("api-gateway"), |_| {})), "unable to get local issuer certificate", "error"),
             (Some(elsewhere), "SAN matcher, certificate SANs are [spiffe://other.mesh/ns/t/sa/api-gateway]", "san"),
             (Some(nameless), "SAN matcher, certificate SANs are [x.example], one of the trust domain cluster.local", "san"),
+            (Some(twice), "t/sa/admin], one URI and no more is expected", "san"),
+            (Some(both), "t/sa/api-gateway], one URI and no more is expected", "san"),
             (Some(of_servers), "unsuitable certificate purpose", "error"),
         ] {
             let counter = format!("envoy_listener_ssl_fail_verify_{counter}{{");
@@ -217,7 +226,14 @@ fn servers_that_cannot_prove_who_they_are_are_not_called_and_the_reason_is_in_th
         let any = || ClusterTls::Auto(mutual(&[]));
         let only = |name: &str| ClusterTls::IstioMutual(mutual(&[name]));
         let elsewhere = authority.leaf("spiffe://other.mesh/ns/t/sa/user-service", |_| {});
+        let [twice, both] = two_uris(&authority, &user);
+        let dns = |params: &mut CertificateParams| {
+            params.subject_alt_names = vec![rcgen::SanType::DnsName("x.example".try_into().unwrap())];
+        };
         for (leaf, tls, expected) in [
+            (twice, any(), "t/sa/admin], one URI and no more is expected"),
+            (both, only(&user), "t/sa/user-service], one URI and no more is expected"),
+            (authority.leaf(&user, dns), only("x.example"), "[x.example], one URI and no more is expected"),
             (authority.leaf(&user, expired), any(), "certificate has expired"),
             (other.leaf(&user, |_| {}), any(), "unable to get local issuer certificate"),
             (elsewhere, any(), "SAN matcher, certificate SANs are [spiffe://other.mesh/"),
