@@ -158,7 +158,7 @@ dictionary! {
     STATE_UNWRITABLE: "상태 폴더에 쓸 수 없습니다: {} ({})", "cannot write to the state folder {}: {}";
     STATE_UNWRITABLE_HINT: "쓰기 권한이 있는 폴더를 --state-dir로 지정하세요", "give a folder that you may write to with --state-dir";
     ROOT_BROKEN: "{}의 루트 인증서를 읽을 수 없습니다: {}", "the root certificate in {} cannot be read: {}";
-    ROOT_BROKEN_HINT: "{} 폴더를 지우고 다시 시작하면 새로 만듭니다", "delete the folder {} and start again: a new one is made";
+    ROOT_BROKEN_HINT: "파일을 되돌려 놓거나 읽을 수 있게 하세요. {} 폴더를 지우고 다시 시작하면 새로 만듭니다", "put its files back or make them readable, or delete the folder {} and start again: a new one is made";
     STATE_VERSION: "상태 폴더 {}은(는) 다른 버전({})이 만들었습니다. 이 smov는 {} 버전을 읽습니다", "the state folder {} was written by another version ({}); this smov reads version {}";
     STATE_VERSION_HINT: "그 버전의 smov로 열거나, 다른 --state-dir을 쓰거나, 필요 없으면 폴더를 지우세요", "open it with that version of smov, use another --state-dir, or delete the folder if it is not needed";
     STATE_BROKEN: "상태 폴더를 읽을 수 없습니다: {}", "the state folder cannot be read: {}";

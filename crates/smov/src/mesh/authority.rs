@@ -1,5 +1,6 @@
 //! The mesh's root, kept in the state folder, and the intermediates under it that the clusters' control planes sign with.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -35,8 +36,18 @@ impl Root {
             Failure::new(Exit::Usage, text::ROOT_BROKEN, &[&folder.display(), &chain(&error)])
                 .hint(text::ROOT_BROKEN_HINT, &[&folder.display()])
         };
-        if let (Ok(certificate), Ok(key)) = (std::fs::read_to_string(&certificate), std::fs::read_to_string(&key)) {
-            return Ok(Self { authority: Authority::from_pem(&certificate, &key).map_err(broken)?, is_new: false });
+        let unreadable = |path: &Path, error: &std::io::Error| {
+            Failure::new(Exit::Usage, text::ROOT_BROKEN, &[&folder.display(), &format!("{}: {error}", path.display())])
+                .hint(text::ROOT_BROKEN_HINT, &[&folder.display()])
+        };
+        // Only where there is no key there is no root yet. A key that is there, in whatever state, is never written over.
+        match std::fs::read_to_string(&key) {
+            Ok(key) => {
+                let certificate = std::fs::read_to_string(&certificate).map_err(|error| unreadable(&certificate, &error))?;
+                return Ok(Self { authority: Authority::from_pem(&certificate, &key).map_err(broken)?, is_new: false });
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(unreadable(&key, &error)),
         }
         let authority = Authority::root(ORGANIZATION, SystemTime::now()).map_err(broken)?;
         private_folder(folder).map_err(|error| unwritable(folder, &error))?;
@@ -77,9 +88,39 @@ mod tests {
         assert_eq!(root(&first), root(&again));
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&place), mode(&place.join("root.key"))), (0o700, 0o600));
-        std::fs::write(place.join("root.key"), "nonsense").unwrap();
-        let failure = Root::open_in(&place).err().unwrap();
-        assert!(format!("{failure:?}").contains("ca"), "{failure:?}");
+    }
+
+    #[test]
+    fn a_root_that_cannot_be_read_is_refused_and_never_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let (certificate, key) = (folder.path().join("root.crt"), folder.path().join("root.key"));
+        let open = || Root::open_in(folder.path());
+        let refused = |what: &str| {
+            let failure = open().err().unwrap_or_else(|| panic!("{what}"));
+            let said = format!("{failure:?}");
+            assert!(said.contains("cannot be read") && said.contains("put its files back"), "{what}: {said}");
+        };
+        drop(open().unwrap());
+        let good = std::fs::read(&key).unwrap();
+        for (what, bytes) in [("nonsense", b"nonsense".to_vec()), ("no text", [&good[..], &[0xff]].concat()), ("nothing", Vec::new())] {
+            std::fs::write(&key, &bytes).unwrap();
+            refused(what);
+            assert_eq!(std::fs::read(&key).unwrap(), bytes, "{what}");
+        }
+        std::fs::remove_file(&key).unwrap();
+        std::fs::create_dir(&key).unwrap();
+        refused("a folder");
+        std::fs::remove_dir(&key).unwrap();
+        // The certificate is gone and its key is not: whoever has the certificate may put it back.
+        std::fs::write(&key, &good).unwrap();
+        std::fs::rename(&certificate, folder.path().join("kept")).unwrap();
+        refused("no certificate");
+        assert_eq!(std::fs::read(&key).unwrap(), good);
+        std::fs::rename(folder.path().join("kept"), &certificate).unwrap();
+        assert!(!open().unwrap().is_new);
+        // A certificate without a key is a beginning that was broken off.
+        std::fs::remove_file(&key).unwrap();
+        assert!(open().unwrap().is_new);
     }
 
     #[test]
