@@ -170,11 +170,14 @@ fn give_authority(cluster: &Cluster, root: &Root) -> Outcome {
     apply(cluster.registry(), &secret).map_err(|error| refused(cluster.name(), &secret, &error))
 }
 
+/// Istio's name of the account by which another cluster's control plane reads.
+const READER: &str = "istio-reader-service-account";
+
 /// Lets `cluster` see `other`: a remote secret for its istiod, as `istioctl create-remote-secret` makes it, and one for the console. The latter belongs
 /// to the theatre: whoever deploys that later brings it.
 fn connect(cluster: &Cluster, other: &Cluster, empty: bool) -> Outcome {
     let secrets = [
-        ("istio-system", format!("istio-remote-secret-{}", other.name()), "istio-system", "istiod"),
+        ("istio-system", format!("istio-remote-secret-{}", other.name()), "istio-system", READER),
         ("theater-msa", "console-remote-clusters".to_owned(), "theater-msa", "api-gateway"),
     ];
     for (namespace, name, account_namespace, account) in secrets {
@@ -217,5 +220,35 @@ mod tests {
             assert!(objects.iter().all(|object| object["metadata"]["namespace"] != "theater-msa"));
         }
         assert_eq!(console_rights().len(), 2);
+    }
+
+    #[test]
+    fn another_clusters_control_plane_may_read_who_is_where_and_nothing_else() {
+        for local in CLUSTERS {
+            let objects = platform(local.name);
+            let named = |kind: &str, name: &str| {
+                objects
+                    .iter()
+                    .find(|object| object["kind"] == kind && object["metadata"]["name"] == name)
+                    .unwrap_or_else(|| panic!("{name}"))
+            };
+            named("ServiceAccount", READER);
+            let role = named("ClusterRole", "istio-reader-clusterrole-istio-system");
+            let mut may = std::collections::BTreeSet::new();
+            for rule in role["rules"].as_array().unwrap() {
+                assert_eq!(rule["verbs"], json!(["get", "list", "watch"]));
+                let resources = rule["resources"].as_array().unwrap().iter();
+                may.extend(resources.map(|resource| (rule["apiGroups"][0].as_str().unwrap(), resource.as_str().unwrap())));
+            }
+            let reads = smov_control::source::SourceKind::remote().map(|kind| match kind {
+                smov_control::source::SourceKind::Mesh(kind) => {
+                    (kind.api_version().split_once('/').map_or("", |(group, _)| group), kind.plural())
+                }
+                other => panic!("{other:?} is no kind of the mesh"),
+            });
+            assert_eq!(may, reads.collect(), "{}", local.name);
+            let granted = objects.iter().filter(|object| object["subjects"][0]["name"] == READER);
+            assert_eq!(granted.map(|object| &object["roleRef"]["name"]).collect::<Vec<_>>(), ["istio-reader-clusterrole-istio-system"]);
+        }
     }
 }
