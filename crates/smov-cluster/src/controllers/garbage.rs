@@ -22,7 +22,7 @@ const FOREGROUND: &str = "foregroundDeletion";
 pub(super) async fn run(registry: Registry, shutdown: CancellationToken) {
     let index = Arc::new(Mutex::new(Index::default()));
     let sources = kinds().iter().map(|kind| source(kind, Arc::clone(&index))).collect();
-    let collector = Collector { registry: registry.clone(), index };
+    let collector = Collector { registry: registry.clone() };
     drive("garbage", registry, sources, move |key| collector.reconcile(key), shutdown).await;
 }
 
@@ -101,7 +101,6 @@ fn has_finalizer(object: &Value) -> bool {
 
 struct Collector {
     registry: Registry,
-    index: Arc<Mutex<Index>>,
 }
 
 impl Collector {
@@ -144,25 +143,26 @@ impl Collector {
 
     fn finalize(&self, kind: &'static Kind, owner: &Object) -> Result<Again, ApiError> {
         let orphan = items(owner, "/metadata/finalizers").iter().any(|finalizer| finalizer == ORPHAN);
-        let dependents: Vec<Place> = {
-            let index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
-            index.dependents.get(uid(owner)).into_iter().flatten().cloned().collect()
-        };
         let mut waiting = false;
-        for place in dependents {
-            let Some(dependent_kind) = by_kind(place.kind) else { continue };
-            let Ok(dependent) = self.registry.get(dependent_kind, &place.namespace, &place.name) else { continue };
+        // From the objects themselves: each kind has a watch of its own, so the index may not know the newest dependents yet.
+        for (dependent_kind, dependent) in self.registry.dependents(owner) {
             if orphan {
-                self.modify(dependent_kind, &dependent, |dependent| {
+                ignore_missing(self.modify(dependent_kind, &dependent, |dependent| {
                     if let Some(owners) = dependent["metadata"]["ownerReferences"].as_array_mut() {
                         owners.retain(|reference| text(reference, "/uid") != uid(owner));
+                        if owners.is_empty()
+                            && let Some(metadata) = dependent["metadata"].as_object_mut()
+                        {
+                            metadata.shift_remove("ownerReferences");
+                        }
                     }
-                })?;
+                }))?;
                 continue;
             }
             waiting = true;
             if !is_deleting(&dependent) {
-                ignore_missing(self.registry.delete(dependent_kind, &place.namespace, &place.name, &DeleteOptions::default()).map(drop))?;
+                let (namespace, name) = (namespace(&dependent), name(&dependent));
+                ignore_missing(self.registry.delete(dependent_kind, namespace, name, &DeleteOptions::default()).map(drop))?;
             }
         }
         if waiting {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{
-    DeleteOptions, Deleted, Object, Propagation, Registry, Selector, WriteOptions,
+    DeleteOptions, Deleted, Object, Propagation, Registry, Selector,
     defaults::{self, now},
-    write::{key, remove, uid_conflict},
+    write::{key, uid_conflict},
 };
 use crate::{
     admission::{AdmissionRequest, Operation},
@@ -31,10 +31,6 @@ impl Registry {
         if kind == &CUSTOM_RESOURCE_DEFINITION && crate::definitions::defined(name).is_some() {
             return Err(ApiError::forbidden(kind, name, "this kind is built in; delete its objects instead"));
         }
-        if options.propagation == Propagation::Orphan && !options.dry_run {
-            let owner = self.get(kind, &key.0, &key.1)?;
-            self.release_dependents(&owner);
-        }
         loop {
             let old = self.get(kind, &key.0, &key.1)?;
             check_delete_preconditions(kind, name, &old, options)?;
@@ -51,10 +47,15 @@ impl Registry {
             };
             self.inner.admission.validate(&request, &old)?;
             let mut marked = Value::clone(&old);
-            let foreground = options.propagation == Propagation::Foreground
-                && old["metadata"]["deletionTimestamp"].is_null()
-                && self.has_dependents(&old);
-            mark_deleted(kind, &mut marked, options, foreground);
+            let first = old["metadata"]["deletionTimestamp"].is_null();
+            // The garbage collector takes these away once the dependents are released, or gone.
+            let finalizer = match options.propagation {
+                Propagation::Orphan => Some("orphan"),
+                Propagation::Foreground if first => Some("foregroundDeletion"),
+                Propagation::Foreground | Propagation::Background => None,
+            };
+            let finalizer = finalizer.filter(|_| !self.dependents(&old).is_empty());
+            mark_deleted(kind, &mut marked, options, finalizer);
             let gone = may_go(kind, &marked);
             if options.dry_run || (!gone && marked == *old) {
                 return Ok(Deleted { object: Arc::new(marked), gone });
@@ -82,7 +83,8 @@ impl Registry {
         }
     }
 
-    fn dependents(&self, owner: &Value) -> Vec<(&'static Kind, Object)> {
+    /// The objects that name this one as an owner, with their kinds.
+    pub(crate) fn dependents(&self, owner: &Value) -> Vec<(&'static Kind, Object)> {
         let uid = &owner["metadata"]["uid"];
         kinds::kinds()
             .iter()
@@ -96,39 +98,9 @@ impl Registry {
             })
             .collect()
     }
-
-    fn has_dependents(&self, owner: &Value) -> bool {
-        !self.dependents(owner).is_empty()
-    }
-
-    /// Takes an owner out of the objects that name it, so that they stay.
-    fn release_dependents(&self, owner: &Value) {
-        let uid = &owner["metadata"]["uid"];
-        for (kind, object) in self.dependents(owner) {
-            let metadata = &object["metadata"];
-            let released = self.modify(
-                kind,
-                metadata["namespace"].as_str().unwrap_or_default(),
-                metadata["name"].as_str().unwrap_or_default(),
-                &WriteOptions::default(),
-                |object| {
-                    if let Some(owners) = object["metadata"]["ownerReferences"].as_array_mut() {
-                        owners.retain(|one| &one["uid"] != uid);
-                        if owners.is_empty() {
-                            remove(&mut object["metadata"], "ownerReferences");
-                        }
-                    }
-                    Ok(())
-                },
-            );
-            if let Err(error) = released {
-                tracing::debug!(%error, "dependent is gone already");
-            }
-        }
-    }
 }
 
-fn mark_deleted(kind: &Kind, object: &mut Value, options: &DeleteOptions, foreground: bool) {
+fn mark_deleted(kind: &Kind, object: &mut Value, options: &DeleteOptions, finalizer: Option<&str>) {
     let grace = grace_period(kind, object, options);
     let first = object["metadata"]["deletionTimestamp"].is_null();
     let present = object["metadata"]["deletionGracePeriodSeconds"].as_i64();
@@ -142,10 +114,12 @@ fn mark_deleted(kind: &Kind, object: &mut Value, options: &DeleteOptions, foregr
             metadata["generation"] = json!(generation + 1);
         }
     }
-    if foreground {
-        match object["metadata"]["finalizers"].as_array_mut() {
-            Some(finalizers) => finalizers.push(json!("foregroundDeletion")),
-            None => object["metadata"]["finalizers"] = json!(["foregroundDeletion"]),
+    if let Some(finalizer) = finalizer {
+        let finalizers = &mut object["metadata"]["finalizers"];
+        match finalizers.as_array_mut() {
+            Some(finalizers) if finalizers.iter().any(|present| present == finalizer) => {}
+            Some(finalizers) => finalizers.push(json!(finalizer)),
+            None => *finalizers = json!([finalizer]),
         }
     }
     if kind == &NAMESPACE {

@@ -243,7 +243,7 @@ fn a_running_pod_goes_when_its_kubelet_says_so() {
 }
 
 #[test]
-fn orphans_lose_their_owner_and_stay() {
+fn an_owner_whose_dependents_stay_waits_until_they_are_released() {
     let fixture = fixture();
     let owner = fixture.create(config_map("owner", "red"));
     let mut child = config_map("child", "red");
@@ -251,10 +251,20 @@ fn orphans_lose_their_owner_and_stay() {
         "apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": owner["metadata"]["uid"],
     }]);
     fixture.create(child);
-    let options = DeleteOptions { propagation: Propagation::Orphan, ..DeleteOptions::default() };
-    fixture.registry.delete(&CONFIG_MAP, "default", "owner", &options).unwrap();
+    let orphan = DeleteOptions { propagation: Propagation::Orphan, ..DeleteOptions::default() };
+    let stale = DeleteOptions { uid: Some("another".to_owned()), ..orphan.clone() };
+    fixture.registry.delete(&CONFIG_MAP, "default", "owner", &stale).unwrap_err();
+    let untouched = fixture.registry.get(&CONFIG_MAP, "default", "owner").unwrap();
+    assert!(untouched["metadata"]["deletionTimestamp"].is_null());
+    for _ in 0..2 {
+        let marked = fixture.registry.delete(&CONFIG_MAP, "default", "owner", &orphan).unwrap();
+        assert!(!marked.gone);
+        assert_eq!(marked.object["metadata"]["finalizers"], json!(["orphan"]));
+    }
     let child = fixture.registry.get(&CONFIG_MAP, "default", "child").unwrap();
-    assert!(child["metadata"]["ownerReferences"].is_null());
+    assert_eq!(child["metadata"]["ownerReferences"][0]["name"], "owner");
+    // One that owns nothing has nothing to wait for.
+    assert!(fixture.registry.delete(&CONFIG_MAP, "default", "child", &orphan).unwrap().gone);
 }
 
 #[test]

@@ -153,6 +153,27 @@ async fn deleting_a_deployment_takes_its_sets_and_pods_and_orphaning_leaves_them
 }
 
 #[tokio::test]
+async fn a_sets_pods_outlive_it_when_they_are_orphaned() {
+    let bench = Bench::start();
+    let mut set = deployment("web", 2, STAYS);
+    set["kind"] = json!("ReplicaSet");
+    set["spec"].as_object_mut().unwrap().shift_remove("strategy");
+    bench.create(set);
+    let ready = |bench: &Bench| bench.pods().iter().filter(|pod| is_ready(pod)).count() == 2;
+    bench.until("two pods are ready", &POD, |bench| ready(bench).then_some(())).await;
+    let orphan = DeleteOptions { propagation: Propagation::Orphan, ..DeleteOptions::default() };
+    bench.registry.delete(&REPLICA_SET, "shop", "web", &orphan).unwrap();
+    bench.gone(&REPLICA_SET, "web").await;
+    // Whoever has no owner is never collected, and there is no set any more that could adopt them.
+    let left = bench.pods();
+    assert_eq!(left.len(), 2);
+    for pod in left {
+        assert!(pod["metadata"]["deletionTimestamp"].is_null() && items(&pod, "/metadata/ownerReferences").is_empty(), "{pod:#}");
+    }
+    bench.stop().await;
+}
+
+#[tokio::test]
 async fn a_namespace_takes_everything_in_it() {
     let bench = Bench::start();
     bench.create(deployment("web", 2, STAYS));
