@@ -35,7 +35,7 @@ mod validate;
 mod watch;
 mod write;
 
-pub use fields::{remove_path, undeclared};
+pub use fields::undeclared;
 pub use options::{DeleteOptions, Deleted, FieldValidation, Propagation, WriteOptions, Written};
 pub use selector::{FieldSelector, LabelSelector, Selector};
 pub use watch::{EventKind, Watch, WatchEvent};

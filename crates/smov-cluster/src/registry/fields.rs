@@ -35,10 +35,6 @@ pub(super) fn check(
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         return Err(ApiError::invalid(kind, name, &causes));
     }
-    // From the back, so that places in lists stay true.
-    for path in unknown.iter().rev() {
-        remove_path(object, path);
-    }
     Ok(match validation {
         FieldValidation::Warn => told,
         FieldValidation::Ignore | FieldValidation::Strict => Vec::new(),
@@ -51,43 +47,6 @@ pub fn undeclared(object: &Value) -> Option<Result<Vec<String>, (String, String)
     let kind = crate::kinds::of_object(object).filter(|kind| !kind.custom)?;
     let Findings { unknown, wrong, .. } = schema::check(&schema::of_builtin(kind), &mut object.clone());
     Some(wrong.map_or(Ok(unknown), |wrong| Err((wrong.path, wrong.sentence))))
-}
-
-/// Removes the field at a path as `spec.http[0].route`; nothing happens where it is absent.
-pub fn remove_path(value: &mut Value, path: &str) {
-    let (first, rest) = match path.find(['.', '[']) {
-        Some(end) if end > 0 => path.split_at(end),
-        Some(_) => ("", path),
-        None => (path, ""),
-    };
-    let here = if first.is_empty() {
-        Some(value)
-    } else if rest.is_empty() {
-        if let Some(map) = value.as_object_mut() {
-            map.shift_remove(first);
-        }
-        None
-    } else {
-        value.get_mut(first)
-    };
-    let Some(here) = here else { return };
-    if let Some(rest) = rest.strip_prefix('.') {
-        remove_path(here, rest);
-    } else if let Some((place, rest)) = rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        let Ok(place) = place.parse::<usize>() else {
-            return;
-        };
-        let rest = rest.strip_prefix('.').unwrap_or(rest);
-        if rest.is_empty() {
-            if let Some(list) = here.as_array_mut()
-                && place < list.len()
-            {
-                list.remove(place);
-            }
-        } else if let Some(inner) = here.get_mut(place) {
-            remove_path(inner, rest);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -123,14 +82,5 @@ mod tests {
             wrong(json!({ "apiVersion": "v1", "kind": "Pod", "spec": { "containers": [{ "env": [{ "name": "A", "value": 1 }] }] } })),
             "json: cannot unmarshal number into Go struct field EnvVar.spec.containers.env.value of type string"
         );
-    }
-
-    #[test]
-    fn a_path_is_removed_and_nothing_else() {
-        let mut value = json!({ "spec": { "http": [{ "a": 1, "b": [1, 2] }] } });
-        remove_path(&mut value, "spec.http[0].a");
-        remove_path(&mut value, "spec.http[0].b[1]");
-        remove_path(&mut value, "spec.http[3].c");
-        assert_eq!(value, json!({ "spec": { "http": [{ "b": [1] }] } }));
     }
 }

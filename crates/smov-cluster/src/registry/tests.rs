@@ -243,6 +243,22 @@ fn a_running_pod_goes_when_its_kubelet_says_so() {
 }
 
 #[test]
+fn unknown_fields_are_taken_out_by_name_and_all_of_them() {
+    let fixture = fixture();
+    let mut service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": { "name": "web" },
+        "spec": { "ports": [{ "port": 80 }], "selector": { "app": "web", "version": "v1" }, "selector.version": "v2" },
+    });
+    for number in 0..150 {
+        service["spec"][format!("more{number}")] = json!(number);
+    }
+    let created = fixture.create(service);
+    assert_eq!(created["spec"]["selector"], json!({ "app": "web", "version": "v1" }));
+    let bogus = |name: &&String| name.starts_with("more") || name.contains('.');
+    assert_eq!(created["spec"].as_object().unwrap().keys().find(bogus), None);
+}
+
+#[test]
 fn an_owner_whose_dependents_stay_waits_until_they_are_released() {
     let fixture = fixture();
     let owner = fixture.create(config_map("owner", "red"));

@@ -12,7 +12,7 @@ const MOST: usize = 100;
 /// What does not fit.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
-    /// Paths, as `spec.containers[0].imag`, in the order of the document.
+    /// Paths of the first unknown fields, as `spec.containers[0].imag`, in the order of the document.
     pub(crate) unknown: Vec<String>,
     /// The first value that cannot be read.
     pub(crate) wrong: Option<WrongType>,
@@ -29,7 +29,7 @@ pub(crate) struct WrongType {
     pub(crate) sentence: String,
 }
 
-/// Compares an object with its type; numbers where quantities are wanted become text.
+/// Compares an object with its type. Unknown fields are taken out, all of them; numbers where quantities are wanted become text.
 pub(crate) fn check(known: &ObjectType, object: &mut Value) -> Findings {
     let mut walk = Walk { path: String::new(), go: Vec::new(), holder: known.short_name().to_owned(), findings: Findings::default() };
     match object {
@@ -51,6 +51,7 @@ struct Walk {
 impl Walk {
     fn object(&mut self, known: &ObjectType, map: &mut Map<String, Value>) {
         let outer = std::mem::replace(&mut self.holder, known.short_name().to_owned());
+        let mut unknown = false;
         for (name, value) in map.iter_mut() {
             let length = self.path.len();
             if length > 0 {
@@ -65,10 +66,18 @@ impl Walk {
                 }
                 None if known.open => {}
                 // Kubernetes says so of null as well.
-                None if self.findings.unknown.len() < MOST => self.findings.unknown.push(self.path.clone()),
-                None => {}
+                None => {
+                    unknown = true;
+                    if self.findings.unknown.len() < MOST {
+                        self.findings.unknown.push(self.path.clone());
+                    }
+                }
             }
             self.path.truncate(length);
+        }
+        if unknown {
+            // By name, not by path: a name may have dots in it.
+            map.retain(|name, _| known.fields.contains_key(name));
         }
         self.holder = outer;
     }
