@@ -114,6 +114,14 @@ pub enum Advice<'a> {
         /// Where it listens.
         found: &'a [SocketAddr],
     },
+    /// It runs a program of ours, and its manifest has variables that would make that run other code.
+    #[error("container {container} runs without the variables {}: they would load other code into a program of smov", .names.join(", "))]
+    VariablesLeftOut {
+        /// Its name.
+        container: &'a str,
+        /// The variables.
+        names: &'a [String],
+    },
     /// It ended because the address that it wanted is taken, mostly by its own sidecar or by another pod.
     #[error("container {container} wanted an address that is taken: pods share this machine's ports, so give it a containerPort and make it listen on $HOST:$PORT{}", place(.own))]
     AddressTaken {

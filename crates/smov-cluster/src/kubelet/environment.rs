@@ -44,6 +44,14 @@ pub(super) fn resolve(
     Ok(environment)
 }
 
+/// Takes out what tells the system's loader and C library to run other code, and names it. Programs of ours run as they are.
+pub(super) fn without_foreign_code(environment: &mut BTreeMap<String, String>) -> Vec<String> {
+    let foreign = |name: &str| name.starts_with("LD_") || name.starts_with("DYLD_") || name == "GLIBC_TUNABLES";
+    let left_out: Vec<String> = environment.keys().filter(|name| foreign(name)).cloned().collect();
+    environment.retain(|name, _| !foreign(name));
+    left_out
+}
+
 /// `$(NAME)` → its value; `$$(NAME)` stays as `$(NAME)`; unknown names stay as they are.
 pub(super) fn expand(text: &str, environment: &BTreeMap<String, String>) -> String {
     let mut out = String::with_capacity(text.len());

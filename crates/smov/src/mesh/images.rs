@@ -94,6 +94,7 @@ impl ImageCatalog for Images {
             Advice::ListensElsewhere { container, port, own, found } => {
                 both(text::LISTENS_ELSEWHERE, &[container, &addresses(found), &port.to_string(), &own.to_string()])
             }
+            Advice::VariablesLeftOut { container, names } => both(text::VARIABLES_LEFT_OUT, &[container, &names.join(", ")]),
             Advice::NoPort { container, found } => both(text::LISTENS_WITHOUT_PORT, &[container, &addresses(found)]),
             Advice::AddressTaken { container, own: Some(own) } => both(text::ADDRESS_TAKEN, &[container, &own.to_string()]),
             Advice::AddressTaken { container, own: None } => both(text::ADDRESS_TAKEN_NO_PORT, &[container]),
@@ -170,9 +171,13 @@ impl Images {
         };
         // The image's own working folder is /data, which is where its files go.
         let data = request.mounts.iter().find(|(path, _)| path == "/data").map(|(_, folder)| folder.clone());
-        let mut args: Vec<String> = request.args.iter().filter(|argument| argument.as_str() != "redis-server").cloned().collect();
+        let (mut args, left_out) = redis_flags(request.args);
         let mut warnings = Vec::new();
-        if !request.command.is_empty() {
+        if request.command.is_empty() {
+            if !left_out.is_empty() {
+                warnings.push(both(text::REDIS_FLAGS_LEFT_OUT, &[request.image, &format!("{left_out:?}")]));
+            }
+        } else {
             // A foreign command could do anything to this machine (the sample's runs `pkill`), so it never runs.
             warnings.extend(ignored_command(request));
             args.clear();
@@ -187,6 +192,31 @@ impl Images {
             ..ProcessSpec::default()
         })
     }
+}
+
+/// What a manifest may tell the store: how it keeps data and how much. Others name files and modules of this machine, or where it listens, which is ours.
+const REDIS_FLAGS: [&str; 5] = ["appendonly", "appendfsync", "save", "maxmemory", "maxmemory-policy"];
+
+/// The arguments of a store that are passed on, and those that are left out. A flag and its value may be one word, as `--maxmemory 64mb`.
+fn redis_flags(args: &[String]) -> (Vec<String>, Vec<String>) {
+    let (mut kept, mut left_out) = (Vec::new(), Vec::new());
+    let mut words = args.iter().skip(usize::from(args.first().is_some_and(|word| word == "redis-server"))).peekable();
+    while let Some(word) = words.next() {
+        let mut setting: Vec<&str> =
+            if word.starts_with("--") { word.split(' ').filter(|part| !part.is_empty()).collect() } else { vec![word] };
+        if word.starts_with("--") {
+            while let Some(value) = words.next_if(|value| !value.starts_with("--")) {
+                setting.push(value);
+            }
+        }
+        let (flag, values) = setting.split_first().map_or(("", [].as_slice()), |(flag, values)| (*flag, values));
+        // No quote, path or line break: the server reads its arguments as lines of a configuration file.
+        let plain = |value: &&str| !value.starts_with('-') && value.chars().all(|sign| sign.is_ascii_alphanumeric() || " -".contains(sign));
+        let known = flag.strip_prefix("--").is_some_and(|flag| REDIS_FLAGS.contains(&flag));
+        let to = if known && !values.is_empty() && values.iter().all(plain) { &mut kept } else { &mut left_out };
+        to.extend(setting.into_iter().map(str::to_owned));
+    }
+    (kept, left_out)
 }
 
 /// What an image of ours was told to run instead of itself, as a warning for `kubectl describe`.
@@ -207,5 +237,42 @@ mod tests {
         assert_eq!(repository("theater-msa/user-service:latest"), "user-service");
         assert_eq!(repository("registry:5000/x/redis@sha256:abc"), "redis");
         assert_eq!(repository("redis:7-alpine"), "redis");
+    }
+
+    fn flags(words: &[&str]) -> (Vec<String>, Vec<String>) {
+        redis_flags(&words.iter().map(ToString::to_string).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_store_gets_the_flags_that_say_how_it_keeps_data() {
+        let sample = ["--appendonly", "yes", "--appendfsync", "always", "--save", ""];
+        assert_eq!(flags(&sample), (sample.map(str::to_owned).into(), Vec::new()));
+        let (kept, left_out) = flags(&["redis-server", "--maxmemory 64mb", "--maxmemory-policy", "allkeys-lru", "--save", "900", "1"]);
+        assert_eq!(kept, ["--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru", "--save", "900", "1"]);
+        assert!(left_out.is_empty());
+    }
+
+    #[test]
+    fn a_store_gets_no_flag_that_names_a_file_a_module_or_an_address() {
+        for words in [
+            ["--dir", "/etc"],
+            ["--dbfilename", "x"],
+            ["--loadmodule", "/tmp/x.so"],
+            ["--logfile", "x"],
+            ["--include", "x"],
+            ["--port", "1"],
+            ["--bind", "0.0.0.0"],
+            ["/tmp/redis.conf", "redis-server"],
+            ["-", "x"],
+            ["--save", "1 1\ndir /etc"],
+            ["--save\ndir", "x"],
+            ["--appendonly yes\ndir /etc", "x"],
+            ["--appendonly", "-"],
+        ] {
+            let (kept, left_out) = flags(&words);
+            assert!(kept.is_empty() && !left_out.is_empty(), "{words:?}: {kept:?}");
+        }
+        let (kept, left_out) = flags(&["--dir", "/etc", "--appendonly", "yes"]);
+        assert_eq!((kept.concat(), left_out.concat()), ("--appendonlyyes".to_owned(), "--dir/etc".to_owned()));
     }
 }

@@ -13,12 +13,12 @@ use tokio_util::sync::CancellationToken;
 use super::{News, PodWorker};
 use crate::controllers::fields::{items, name, namespace, text, uid};
 use crate::kubelet::container::Process;
-use crate::kubelet::environment::{ConfigError, expand, resolve};
+use crate::kubelet::environment::{ConfigError, expand, resolve, without_foreign_code};
 use crate::kubelet::limits::LAST_OUTPUT;
 use crate::kubelet::logs::{forget_older, pump};
 use crate::kubelet::mounts::private_folder;
 use crate::kubelet::process::{Exit, Input, Launch, Running, kill, start};
-use crate::kubelet::{ContainerRequest, ImageError, ProcessSpec};
+use crate::kubelet::{Advice, ContainerRequest, ImageError, ProcessSpec};
 
 impl PodWorker {
     /// Starts one container that is due.
@@ -125,6 +125,10 @@ impl PodWorker {
                 }
                 ImageError::Refused(why) => Obstacle { reason: "CreateContainerError", message: why },
             })?;
+        if !prepared.left_out.is_empty() {
+            let advice = Advice::VariablesLeftOut { container: &container.name, names: &prepared.left_out };
+            self.event("Warning", "ImageAdjusted", &self.shared.config.images.advice(&advice));
+        }
         for warning in &spec.warnings {
             self.event("Warning", "ImageAdjusted", warning);
         }
@@ -167,6 +171,7 @@ impl PodWorker {
         let given = self.given(index, setup, &root);
         let mut environment = resolve(&self.object, container, given, &*self.shared)
             .map_err(|ConfigError(message)| Obstacle { reason: "CreateContainerConfigError", message })?;
+        let left_out = if own_program { Vec::new() } else { without_foreign_code(&mut environment) };
         let mut directory = self.work_folder(index);
         private_folder(&directory).map_err(trouble)?;
         if own_program {
@@ -178,7 +183,7 @@ impl PodWorker {
             if own_program { super::own_program::in_mounts(word, &mounts) } else { word }
         };
         let words = |field: &str| items(container, field).iter().filter_map(Value::as_str).map(word).collect();
-        Ok(Prepared { command: words("/command"), arguments: words("/args"), mounts, directory, environment })
+        Ok(Prepared { command: words("/command"), arguments: words("/args"), mounts, directory, environment, left_out })
     }
 
     /// The container's own folder, where it starts; gone with the pod.
@@ -209,6 +214,8 @@ pub(super) struct Prepared {
     pub(super) mounts: Vec<(String, PathBuf)>,
     directory: PathBuf,
     environment: BTreeMap<String, String>,
+    /// Variables of the manifest that a program of ours does not get.
+    left_out: Vec<String>,
 }
 
 impl Prepared {

@@ -21,6 +21,29 @@ async fn told(bench: &Bench, container: &str) -> BTreeMap<String, String> {
 }
 
 #[tokio::test]
+async fn a_program_of_ours_gets_no_variable_that_loads_other_code() {
+    let bench = Bench::start();
+    bench.create(
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "more", "namespace": "shop"}, "data": {"AUDIT": "x"}}),
+    );
+    let mut app = telling("app");
+    app["env"] = json!([
+        {"name": "LD_LIBRARY_PATH", "value": "/nowhere"},
+        {"name": "DYLD_INSERT_LIBRARIES", "value": "x"},
+        {"name": "GLIBC_TUNABLES", "value": "glibc.malloc.check=0"},
+        {"name": "LDAP", "value": "kept"},
+    ]);
+    app["envFrom"] = json!([{"configMapRef": {"name": "more"}, "prefix": "LD_"}]);
+    bench.create(pod("p", &[app]));
+    let environment = told(&bench, "app").await;
+    assert_eq!(environment["LDAP"], "kept");
+    let names = ["DYLD_INSERT_LIBRARIES", "GLIBC_TUNABLES", "LD_AUDIT", "LD_LIBRARY_PATH"];
+    assert!(names.iter().all(|name| !environment.contains_key(*name)), "{environment:?}");
+    bench.event(&format!("ImageAdjusted container app runs without the variables {}", names.join(", "))).await;
+    bench.stop().await;
+}
+
+#[tokio::test]
 async fn app_and_sidecar_are_told_of_each_other() {
     let bench = Bench::start();
     let service = |name: &str, port: &str, number: u16| {
