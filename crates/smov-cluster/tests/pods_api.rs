@@ -78,6 +78,17 @@ async fn call(client: &kube::Client, path: &str) -> Result<Value, kube::Error> {
     client.request(Request::get(path).body(Vec::new()).unwrap()).await
 }
 
+/// The same with the offer to go on as a WebSocket.
+async fn talk(client: &kube::Client, path: &str) -> Result<Value, kube::Error> {
+    let request = Request::get(path)
+        .header("connection", "Upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+        .header("sec-websocket-protocol", "v5.channel.k8s.io");
+    client.request(request.body(Vec::new()).unwrap()).await
+}
+
 #[tokio::test]
 async fn logs_come_from_the_kubelet() {
     let (server, client) = started().await;
@@ -92,10 +103,12 @@ async fn logs_come_from_the_kubelet() {
 async fn a_command_reaches_the_kubelet_word_by_word_and_its_refusal_the_client() {
     let (server, client) = started().await;
     let path = "/api/v1/namespaces/default/pods/a/exec?container=app&stdout=true&command=ls&command=-l&command=a+b";
-    assert_eq!(refusal(call(&client, path).await), (400, "app runs [\"ls\", \"-l\", \"a b\"]".to_owned()));
+    let plain = refusal(call(&client, path).await);
+    assert!(plain.0 == 400 && plain.1.starts_with("Upgrade request required"), "nothing runs for one that cannot talk: {plain:?}");
+    assert_eq!(refusal(talk(&client, path).await), (400, "app runs [\"ls\", \"-l\", \"a b\"]".to_owned()));
     let path = "/api/v1/namespaces/default/pods/a/exec?container=app&stdout=true";
     assert_eq!(refusal(call(&client, path).await).1, "you must specify at least 1 command for the container");
-    assert_eq!(refusal(call(&client, "/api/v1/namespaces/default/pods/a/attach?container=app").await).1, "app is joined");
+    assert_eq!(refusal(talk(&client, "/api/v1/namespaces/default/pods/a/attach?container=app").await).1, "app is joined");
     drop(server.stop().await);
 }
 

@@ -10,7 +10,7 @@ use axum::{
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::future::OptionFuture;
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
 use super::{
@@ -34,6 +34,8 @@ const CLOSE: u8 = 255;
 
 /// How much of a process's output goes into one message.
 const CHUNK: usize = 32 * 1024;
+/// Pieces of input that may wait for a process that is slow to read (8 MiB); what the client says after them waits, too.
+const INPUT_WAITING: usize = 256;
 /// Messages that may wait for a slow client; then the process waits.
 pub(super) const WAITING: usize = 16;
 
@@ -47,29 +49,30 @@ pub(super) async fn handle(api: &Api, mut call: Call, target: &Target) -> Result
     let container = logs::container(&pod, name, query.text("container"))?;
     let (stdin, tty) = (query.flag("stdin"), query.flag("tty"));
     let access = api.pods()?;
-    let session = if target.subresource.as_deref() == Some("exec") {
-        let command: Vec<String> = query.all("command");
-        if command.is_empty() {
-            return Err(ApiError::bad_request("you must specify at least 1 command for the container"));
-        }
-        let wants_output = query.flag("stdout") || query.flag("stderr");
-        if !(stdin || wants_output) {
-            return Err(ApiError::bad_request("one of stdin, stdout or stderr must be requested"));
-        }
-        access.exec(&pod, &container, ExecRequest { command, stdin, tty }).await?
-    } else {
-        access.attach(&pod, &container, stdin).await?
-    };
+    let command: Vec<String> = query.all("command");
+    let exec = target.subresource.as_deref() == Some("exec");
+    if exec && command.is_empty() {
+        return Err(ApiError::bad_request("you must specify at least 1 command for the container"));
+    }
+    if exec && !(stdin || query.flag("stdout") || query.flag("stderr")) {
+        return Err(ApiError::bad_request("one of stdin, stdout or stderr must be requested"));
+    }
+    // Before anything runs: a command whose client cannot talk to it must not have done its work.
     let protocol = websocket::is_asked(&call.headers).then(|| websocket::protocol(&call.headers, &PROTOCOLS)).flatten();
     let (Some(protocol), Some(upgrade)) = (protocol, call.upgrade.take()) else {
         return Err(upgrade_needed());
+    };
+    let session = if exec {
+        access.exec(&pod, &container, ExecRequest { command, stdin, tty }).await?
+    } else {
+        access.attach(&pod, &container, stdin).await?
     };
     let wanted = Wanted { stdout: call.query.flag("stdout"), stderr: call.query.flag("stderr") };
     let ending = api.inner.shutdown.clone();
     tokio::spawn(async move {
         match upgrade.await {
             Ok(upgraded) => tokio::select! {
-                () = converse(upgraded, session, wanted) => {}
+                () = converse(websocket::Stream::new(upgraded), session, wanted) => {}
                 () = ending.cancelled() => {}
             },
             Err(error) => tracing::debug!(%error, "connection not upgraded"),
@@ -93,12 +96,13 @@ struct Wanted {
     stderr: bool,
 }
 
-async fn converse(upgraded: hyper::upgrade::Upgraded, session: Session, wanted: Wanted) {
-    let (mut reader, mut writer) = websocket::split(upgraded);
+async fn converse(stream: impl AsyncRead + AsyncWrite, session: Session, wanted: Wanted) {
+    let (mut reader, mut writer) = websocket::split(stream);
     let (replies, mut outbox) = mpsc::channel::<Reply>(WAITING);
     let Session { stdin, stdout, stderr, resize, exit } = session;
+    let (input, typed) = mpsc::channel::<Vec<u8>>(INPUT_WAITING);
     let listening = async {
-        let mut stdin = stdin;
+        let mut input = Some(input);
         loop {
             let message = match reader.next().await {
                 Ok(Message::Data(message)) => message,
@@ -112,13 +116,20 @@ async fn converse(upgraded: hyper::upgrade::Upgraded, session: Session, wanted: 
                 Ok(Message::Close) | Err(_) => return,
             };
             match message.split_first() {
-                Some((&STDIN, data)) => give(&mut stdin, data).await,
+                Some((&STDIN, data)) => {
+                    for part in data.chunks(CHUNK) {
+                        if let Some(input) = &input {
+                            // A process that does not read any more is no reason to stop.
+                            let _process_reads_no_more = input.send(part.to_vec()).await;
+                        }
+                    }
+                }
                 Some((&RESIZE, size)) => {
                     if let (Some(resize), Some((columns, rows))) = (&resize, size_of(size)) {
                         resize(columns, rows);
                     }
                 }
-                Some((&CLOSE, [STDIN])) => drop(stdin.take()),
+                Some((&CLOSE, [STDIN])) => drop(input.take()),
                 Some(_) | None => {}
             }
         }
@@ -144,18 +155,18 @@ async fn converse(upgraded: hyper::upgrade::Upgraded, session: Session, wanted: 
     tokio::select! {
         () = listening => {}
         () = writing => {}
+        () = async { feed(stdin, typed).await; std::future::pending().await } => {}
         () = async { working.await; std::future::pending().await } => {}
     }
 }
 
-/// A process that does not read any more is no reason to stop.
-async fn give(stdin: &mut Option<Sink>, data: &[u8]) {
-    let failed = match stdin {
-        Some(sink) => sink.write_all(data).await.is_err() || sink.flush().await.is_err(),
-        None => false,
-    };
-    if failed {
-        *stdin = None;
+/// Gives a process its input, and closes it when the client has. Apart from the listening, so that a full pipe does not hide that the client went.
+async fn feed(stdin: Option<Sink>, mut typed: mpsc::Receiver<Vec<u8>>) {
+    let Some(mut sink) = stdin else { return };
+    while let Some(data) = typed.recv().await {
+        if sink.write_all(&data).await.is_err() || sink.flush().await.is_err() {
+            return;
+        }
     }
 }
 
@@ -216,6 +227,52 @@ mod tests {
         assert_eq!(failed["reason"], "NonZeroExitCode");
         assert_eq!(failed["details"]["causes"][0], json!({"reason": "ExitCode", "message": "7"}));
         assert_eq!(status_of(Err("gone".to_owned()))["message"], "Internal error occurred: gone");
+    }
+
+    /// A frame as a client sends it, with a mask that changes nothing.
+    fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
+        let mut frame = vec![0x80 | kind, 0x80 | 126];
+        frame.extend(u16::try_from(payload.len()).unwrap().to_be_bytes());
+        frame.extend([0; 4]);
+        frame.extend(payload);
+        frame
+    }
+
+    fn silent(stdin: Sink) -> Session {
+        Session { stdin: Some(stdin), stdout: None, stderr: None, resize: None, exit: Box::pin(std::future::pending()) }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_goes_is_noticed_behind_a_full_pipe() {
+        let (mut client, server) = tokio::io::duplex(1 << 16);
+        let (sink, _never_read) = tokio::io::duplex(16);
+        let talking = async {
+            for _ in 0..20 {
+                client.write_all(&frame(2, &[STDIN; 60_000])).await.unwrap();
+            }
+            client.write_all(&frame(8, &[])).await.unwrap();
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = converse(server, silent(Box::pin(sink)), Wanted { stdout: true, stderr: true }) => {}
+            () = talking => {}
+            () = tokio::time::sleep(std::time::Duration::from_secs(20)) => panic!("the conversation goes on without its client"),
+        }
+    }
+
+    #[tokio::test]
+    async fn input_arrives_in_order_and_ends_when_the_client_closes_it() {
+        let (mut client, server) = tokio::io::duplex(1 << 16);
+        let (sink, mut process) = tokio::io::duplex(16);
+        client.write_all(&frame(2, b"\0one ")).await.unwrap();
+        client.write_all(&frame(2, b"\0two")).await.unwrap();
+        client.write_all(&frame(2, &[CLOSE, STDIN])).await.unwrap();
+        let mut read = String::new();
+        tokio::select! {
+            () = converse(server, silent(Box::pin(sink)), Wanted { stdout: true, stderr: true }) => panic!("the process has not ended"),
+            end = process.read_to_string(&mut read) => assert_eq!(end.unwrap(), 7),
+        }
+        assert_eq!(read, "one two");
     }
 
     #[test]

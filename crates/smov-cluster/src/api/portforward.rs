@@ -67,7 +67,7 @@ fn ports(asked: &[String]) -> Result<Vec<u16>, ApiError> {
 }
 
 async fn forward(upgraded: hyper::upgrade::Upgraded, streams: Vec<(u16, Result<Dialled, ApiError>)>) {
-    let (mut reader, mut writer) = websocket::split(upgraded);
+    let (mut reader, mut writer) = websocket::split(websocket::Stream::new(upgraded));
     let (replies, mut outbox) = mpsc::channel::<Reply>(WAITING);
     let (mut sources, mut sinks): (Vec<(u8, Source)>, Vec<Option<Sink>>) = (Vec::new(), Vec::new());
     let mut greetings: Vec<Bytes> = Vec::new();

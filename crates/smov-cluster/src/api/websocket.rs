@@ -82,11 +82,11 @@ pub(super) enum Message {
 }
 
 /// An upgraded connection as tokio has it.
-type Stream = TokioIo<Upgraded>;
+pub(super) type Stream = TokioIo<Upgraded>;
 
 /// Both halves of an upgraded connection.
-pub(super) fn split(upgraded: Upgraded) -> (Reader<ReadHalf<Stream>>, Writer<WriteHalf<Stream>>) {
-    let (reader, writer) = tokio::io::split(TokioIo::new(upgraded));
+pub(super) fn split<S: AsyncRead + AsyncWrite>(stream: S) -> (Reader<ReadHalf<S>>, Writer<WriteHalf<S>>) {
+    let (reader, writer) = tokio::io::split(stream);
     (Reader { stream: reader }, Writer { stream: writer })
 }
 
