@@ -2,7 +2,7 @@
 //! tokens of service accounts.
 //!
 //! Keys and the administrator's token are files that only their owner may read. Tokens of service
-//! accounts are random and kept as hashes only; one that is bound to a pod dies with the pod.
+//! accounts are random and kept as hashes only; one that is bound to a pod or a Secret dies with it. Uids are compared, not names.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -21,7 +21,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     error::{ApiError, OpenError},
-    kinds::{POD, SERVICE_ACCOUNT},
+    kinds::{Kind, POD, SECRET, SERVICE_ACCOUNT},
     registry::{
         Registry,
         storage::{private_file, private_folder},
@@ -67,10 +67,23 @@ impl User {
 struct Token {
     namespace: String,
     account: String,
-    pod: Option<String>,
+    /// Another account of the same name is another account.
+    account_uid: String,
+    bound: Option<Bound>,
     /// Seconds since 1970; none lasts as long as what it is bound to.
     expires: Option<i64>,
 }
+
+/// An object of the account's namespace with whose end a token ends.
+#[derive(Clone)]
+struct Bound {
+    kind: &'static Kind,
+    name: String,
+    uid: String,
+}
+
+/// What a token may be bound to.
+const BINDERS: [&Kind; 2] = [&POD, &SECRET];
 
 /// A cluster's certificate authority and tokens.
 pub struct Authority {
@@ -140,27 +153,52 @@ impl Authority {
     /// A new token of a service account; bound to a pod it ends with the pod.
     ///
     /// # Errors
-    /// There is no such account, or the token cannot be kept.
+    /// There is no such account or pod, or the token cannot be kept.
     pub fn issue(&self, namespace: &str, account: &str, pod: Option<&str>) -> Result<String, ApiError> {
-        self.issue_until(namespace, account, pod, None)
+        self.issue_bound(namespace, account, pod.map(|name| ("Pod", name)), None)
     }
 
-    /// The same with an end, in seconds since 1970.
+    /// The same bound to a `Pod` or `Secret` of that name, with an end in seconds since 1970.
     ///
     /// # Errors
-    /// As [`Authority::issue`].
-    pub fn issue_until(&self, namespace: &str, account: &str, pod: Option<&str>, expires: Option<i64>) -> Result<String, ApiError> {
-        self.registry.get(&SERVICE_ACCOUNT, namespace, account)?;
+    /// As [`Authority::issue`], or nothing can be bound to that kind.
+    pub fn issue_bound(
+        &self,
+        namespace: &str,
+        account: &str,
+        bound: Option<(&str, &str)>,
+        expires: Option<i64>,
+    ) -> Result<String, ApiError> {
+        let account_uid = uid(&*self.registry.get(&SERVICE_ACCOUNT, namespace, account)?).to_owned();
+        let bound = match bound {
+            Some((kind, name)) => {
+                let unknown = || ApiError::bad_request(format!("cannot bind token for object of type {kind:?}"));
+                let kind = BINDERS.into_iter().find(|known| known.kind == kind).ok_or_else(unknown)?;
+                let uid = uid(&*self.registry.get(kind, namespace, name)?).to_owned();
+                Some(Bound { kind, name: name.to_owned(), uid })
+            }
+            None => None,
+        };
         self.forget_dead_tokens()?;
         let token = random_token();
         let hash = hash(&token);
         self.registry.storage().with(|database| {
             database.execute(
-                "INSERT INTO tokens (hash, namespace, account, pod, expires) VALUES (?1, ?2, ?3, ?4, ?5)",
-                rusqlite::params![hash, namespace, account, pod, expires],
+                "INSERT INTO account_tokens (hash, namespace, account, account_uid, bound_kind, bound_name, bound_uid, expires)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                rusqlite::params![
+                    hash,
+                    namespace,
+                    account,
+                    account_uid,
+                    bound.as_ref().map(|bound| bound.kind.kind),
+                    bound.as_ref().map(|bound| &bound.name),
+                    bound.as_ref().map(|bound| &bound.uid),
+                    expires
+                ],
             )
         })?;
-        let record = Token { namespace: namespace.to_owned(), account: account.to_owned(), pod: pod.map(str::to_owned), expires };
+        let record = Token { namespace: namespace.to_owned(), account: account.to_owned(), account_uid, bound, expires };
         self.tokens().insert(hash, record);
         Ok(token)
     }
@@ -181,29 +219,30 @@ impl Authority {
         self.user_of(&record)
     }
 
-    /// The user of a token, while account, pod and time allow it.
+    /// The user of a token, while the very account and the very pod or Secret are there, and time allows it.
     fn user_of(&self, token: &Token) -> Option<User> {
         if token.expires.is_some_and(|end| end <= jiff::Timestamp::now().as_second()) {
             return None;
         }
         let Token { namespace, account, .. } = token;
-        let found = self.registry.find(&SERVICE_ACCOUNT, namespace, account)?;
+        self.registry.find(&SERVICE_ACCOUNT, namespace, account).filter(|found| uid(found) == token.account_uid)?;
         let mut extra = BTreeMap::new();
-        if let Some(pod) = &token.pod {
-            let found = self.registry.find(&POD, namespace, pod)?;
-            let uid = found["metadata"]["uid"].as_str().unwrap_or_default();
+        if let Some(Bound { kind, name, uid: bound_uid }) = &token.bound {
+            let found = self.registry.find(kind, namespace, name).filter(|found| uid(found) == bound_uid)?;
             let mut tell = |field: &str, value: &str| {
                 extra.insert(format!("authentication.kubernetes.io/{field}"), vec![value.to_owned()]);
             };
-            tell("pod-name", pod);
-            tell("pod-uid", uid);
-            if let Some(node) = found["spec"]["nodeName"].as_str() {
-                tell("node-name", node);
+            if *kind == &POD {
+                tell("pod-name", name);
+                tell("pod-uid", bound_uid);
+                if let Some(node) = found["spec"]["nodeName"].as_str() {
+                    tell("node-name", node);
+                }
             }
         }
         Some(User {
             name: format!("system:serviceaccount:{namespace}:{account}"),
-            uid: found["metadata"]["uid"].as_str().unwrap_or_default().to_owned(),
+            uid: token.account_uid.clone(),
             groups: vec![
                 "system:serviceaccounts".to_owned(),
                 format!("system:serviceaccounts:{namespace}"),
@@ -215,9 +254,16 @@ impl Authority {
 
     fn load_tokens(&self) -> Result<(), ApiError> {
         let loaded = self.registry.storage().with(|database| {
-            let mut statement = database.prepare("SELECT hash, namespace, account, pod, expires FROM tokens")?;
+            let mut statement = database
+                .prepare("SELECT hash, namespace, account, account_uid, bound_kind, bound_name, bound_uid, expires FROM account_tokens")?;
             let rows = statement.query_map([], |row| {
-                let token = Token { namespace: row.get(1)?, account: row.get(2)?, pod: row.get(3)?, expires: row.get(4)? };
+                let kind: Option<String> = row.get(4)?;
+                let bound = match BINDERS.into_iter().find(|known| Some(known.kind) == kind.as_deref()) {
+                    Some(kind) => Some(Bound { kind, name: row.get(5)?, uid: row.get(6)? }),
+                    None => None,
+                };
+                let (namespace, account, account_uid) = (row.get(1)?, row.get(2)?, row.get(3)?);
+                let token = Token { namespace, account, account_uid, bound, expires: row.get(7)? };
                 Ok((row.get::<_, String>(0)?, token))
             })?;
             rows.collect::<rusqlite::Result<HashMap<_, _>>>()
@@ -226,13 +272,13 @@ impl Authority {
         self.forget_dead_tokens()
     }
 
-    /// Drops the tokens of pods and accounts that are gone, so that the table stays small.
+    /// Drops the tokens of accounts, pods and Secrets that are gone, so that the table stays small.
     fn forget_dead_tokens(&self) -> Result<(), ApiError> {
         let known: Vec<(String, Token)> = self.tokens().iter().map(|(hash, token)| (hash.clone(), token.clone())).collect();
         for (hash, token) in known {
             if self.user_of(&token).is_none() {
                 self.tokens().remove(&hash);
-                self.registry.storage().with(|database| database.execute("DELETE FROM tokens WHERE hash = ?1", [&hash]))?;
+                self.registry.storage().with(|database| database.execute("DELETE FROM account_tokens WHERE hash = ?1", [&hash]))?;
             }
         }
         Ok(())
@@ -304,6 +350,10 @@ fn server_params(addresses: &[IpAddr]) -> Result<CertificateParams, rcgen::Error
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     valid_for(&mut params, 2);
     Ok(params)
+}
+
+fn uid(object: &serde_json::Value) -> &str {
+    object["metadata"]["uid"].as_str().unwrap_or_default()
 }
 
 fn random_token() -> String {

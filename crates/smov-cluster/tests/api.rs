@@ -246,6 +246,36 @@ async fn a_pods_token_tells_who_it_is_and_dies_with_the_pod() {
 }
 
 #[tokio::test]
+async fn a_token_is_of_one_account_pod_or_secret_not_of_the_next_of_that_name() {
+    let server = Server::start().await;
+    let (registry, authority) = (server.cluster.registry(), server.cluster.authority());
+    let create = |object: &serde_json::Value| drop(registry.create(object.clone(), &WriteOptions::default()).unwrap());
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "x", "namespace": "default"}});
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x", "namespace": "default"}});
+    let mut bound_pod = pod("x");
+    bound_pod["spec"].as_object_mut().unwrap().remove("nodeName");
+    for object in [&account, &secret, &bound_pod] {
+        create(object);
+    }
+    let issue = |bound| authority.issue_bound("default", "x", bound, None).unwrap();
+    let again = |kind: &'static smov_cluster::kinds::Kind, object: &serde_json::Value| {
+        assert!(registry.delete(kind, "default", "x", &smov_cluster::registry::DeleteOptions::default()).unwrap().gone);
+        create(object);
+    };
+    let (own, of_pod, of_secret) = (issue(None), issue(Some(("Pod", "x"))), issue(Some(("Secret", "x"))));
+    let valid = || [&own, &of_pod, &of_secret].map(|token| authority.authenticate(token).is_some());
+    assert_eq!(valid(), [true; 3]);
+    again(&smov_cluster::kinds::SECRET, &secret);
+    assert_eq!(valid(), [true, true, false]);
+    again(&smov_cluster::kinds::POD, &bound_pod);
+    assert_eq!(valid(), [true, false, false]);
+    again(&smov_cluster::kinds::SERVICE_ACCOUNT, &account);
+    assert_eq!(valid(), [false; 3]);
+    assert!(authority.issue_bound("default", "x", Some(("Node", "x")), None).is_err());
+    drop(server.stop().await);
+}
+
+#[tokio::test]
 async fn a_body_that_is_too_long_is_refused() {
     let server = Server::start().await;
     let maps: Api<ConfigMap> = Api::default_namespaced(server.client().await);

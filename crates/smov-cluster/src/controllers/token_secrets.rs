@@ -52,7 +52,7 @@ fn fill(registry: &Registry, cluster: &Cluster, key: &Key) -> Result<Again, ApiE
     if token.is_some_and(|token| authority.authenticate(&token).is_some_and(|user| uid == user.uid.as_str())) {
         return Ok(None);
     }
-    let token = authority.issue(&key.namespace, text(&account, "/metadata/name"), None)?;
+    let token = authority.issue_bound(&key.namespace, text(&account, "/metadata/name"), Some(("Secret", &key.name)), None)?;
     let data = json!({
         "token": STANDARD.encode(token),
         "ca.crt": STANDARD.encode(authority.ca_pem()),

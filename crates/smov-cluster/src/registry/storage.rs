@@ -210,9 +210,11 @@ fn check_schema(connection: &mut Connection, path: &Path) -> Result<(), OpenErro
              CREATE TABLE IF NOT EXISTS objects (
                  kind TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL, body TEXT NOT NULL,
                  PRIMARY KEY (kind, namespace, name)) WITHOUT ROWID;
-             CREATE TABLE IF NOT EXISTS tokens (
-                 hash TEXT PRIMARY KEY, namespace TEXT NOT NULL, account TEXT NOT NULL,
-                 pod TEXT, expires INTEGER) WITHOUT ROWID;
+             CREATE TABLE IF NOT EXISTS account_tokens (
+                 hash TEXT PRIMARY KEY, namespace TEXT NOT NULL, account TEXT NOT NULL, account_uid TEXT NOT NULL,
+                 bound_kind TEXT, bound_name TEXT, bound_uid TEXT, expires INTEGER) WITHOUT ROWID;
+             -- They named accounts without their uids; every start issues new ones.
+             DROP TABLE IF EXISTS tokens;
              -- Who applied what is in the objects themselves.
              DROP TABLE IF EXISTS applied;",
         )
