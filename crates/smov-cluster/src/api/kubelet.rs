@@ -78,6 +78,9 @@ pub struct Measured {
 
 /// The kubelet, as the API server sees it.
 pub trait PodAccess: LogSource {
+    /// Would this command be run? The reason where it would not.
+    fn may_exec<'a>(&'a self, pod: &'a Value, container: &'a str, command: &'a [String]) -> BoxFuture<'a, Result<(), ApiError>>;
+
     /// Runs a command with a container's environment, in its folder.
     fn exec<'a>(&'a self, pod: &'a Value, container: &'a str, request: ExecRequest) -> BoxFuture<'a, Result<Session, ApiError>>;
 

@@ -57,6 +57,10 @@ pub(super) async fn handle(api: &Api, mut call: Call, target: &Target) -> Result
     if exec && !(stdin || query.flag("stdout") || query.flag("stderr")) {
         return Err(ApiError::bad_request("one of stdin, stdout or stderr must be requested"));
     }
+    // What is not allowed is told first, whatever the client speaks: kubectl asks again in an older way when it is refused.
+    if exec {
+        access.may_exec(&pod, &container, &command).await?;
+    }
     // Before anything runs: a command whose client cannot talk to it must not have done its work.
     let protocol = websocket::is_asked(&call.headers).then(|| websocket::protocol(&call.headers, &PROTOCOLS)).flatten();
     let (Some(protocol), Some(upgrade)) = (protocol, call.upgrade.take()) else {

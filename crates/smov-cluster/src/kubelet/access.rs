@@ -52,9 +52,13 @@ impl Access {
         answer.await.map_err(|_| gone())?
     }
 
+    async fn runnable(&self, pod: &Value, container: &str, command: &[String]) -> Result<super::pod::Runnable, ApiError> {
+        let command = command.to_vec();
+        self.ask(pod, |reply| Question::Command { container: container.to_owned(), command, reply }).await
+    }
+
     async fn exec_in(&self, pod: &Value, container: &str, request: ExecRequest) -> Result<Session, ApiError> {
-        let command = request.command.clone();
-        let runnable = self.ask(pod, |reply| Question::Command { container: container.to_owned(), command, reply }).await?;
+        let runnable = self.runnable(pod, container, &request.command).await?;
         let started = exec::start(self.shared()?, runnable, &request).await;
         started.map_err(|error| ApiError::internal(format!("error executing command in container: {error}")))
     }
@@ -135,6 +139,10 @@ impl LogSource for Access {
 }
 
 impl PodAccess for Access {
+    fn may_exec<'a>(&'a self, pod: &'a Value, container: &'a str, command: &'a [String]) -> BoxFuture<'a, Result<(), ApiError>> {
+        Box::pin(async move { self.runnable(pod, container, command).await.map(drop) })
+    }
+
     fn exec<'a>(&'a self, pod: &'a Value, container: &'a str, request: ExecRequest) -> BoxFuture<'a, Result<Session, ApiError>> {
         Box::pin(self.exec_in(pod, container, request))
     }
