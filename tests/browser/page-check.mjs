@@ -1,261 +1,13 @@
-// Looks at the Live page with a real Chromium, over the DevTools protocol on a pipe: no package, no driver.
+// Looks at the Live page with a real Chromium.
 //   node tests/browser/page-check.mjs http://localhost:8080 out/ [--quick] [--only=firstLoad,everywhere,elements,truth,stream,hands]
 // Prints one line per check and `N passed, N failed`; writes screenshots to the folder. CHROMIUM names another browser.
 // The mesh behind the address should be idle and at its baseline; the checks add a user and book two seats.
 
-import { spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, request as httpRequest } from 'node:http';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-
-const base = new URL(process.argv[2] ?? 'http://localhost:8080').origin;
-const out = process.argv[3] ?? 'page-check';
-const quick = process.argv.includes('--quick');
-const only = process.argv.find(argument => argument.startsWith('--only='))?.slice(7).split(',');
-mkdirSync(out, { recursive: true });
-const pause = ms => new Promise(done => setTimeout(done, ms));
-
-// ---------------------------------------------------------------- Chromium
-
-class Browser {
-  #next = 1; #waiting = new Map(); #listeners = new Set(); #rest = '';
-
-  static start() {
-    const browser = new Browser();
-    browser.profile = mkdtempSync(join(tmpdir(), 'smov-page-'));
-    const flags = ['--headless=new', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--disable-extensions',
-      '--hide-scrollbars', '--disable-renderer-backgrounding', '--disable-background-timer-throttling', '--disable-backgrounding-occluded-windows', '--remote-debugging-pipe', `--user-data-dir=${browser.profile}`, 'about:blank'];
-    browser.process = spawn(process.env.CHROMIUM ?? 'chromium', flags, { stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'] });
-    browser.process.on('error', error => { console.error(`cannot start Chromium: ${error.message}`); process.exit(2); });
-    browser.process.stdio[4].setEncoding('utf8').on('data', text => browser.#read(text));
-    return browser;
-  }
-
-  #read(text) {
-    const parts = (this.#rest + text).split('\0');
-    this.#rest = parts.pop();
-    for (const part of parts) {
-      const message = JSON.parse(part);
-      if (!message.id) { for (const listener of this.#listeners) listener(message); continue; }
-      const { resolve, reject } = this.#waiting.get(message.id);
-      this.#waiting.delete(message.id);
-      if (message.error) reject(new Error(`${message.error.message} ${message.error.data ?? ''}`)); else resolve(message.result);
-    }
-  }
-
-  send(method, params = {}, sessionId = undefined) {
-    const id = this.#next++;
-    return new Promise((resolve, reject) => { this.#waiting.set(id, { resolve, reject }); this.process.stdio[3].write(`${JSON.stringify({ id, method, params, sessionId })}\0`); });
-  }
-
-  listen(listener) { this.#listeners.add(listener); return () => this.#listeners.delete(listener); }
-
-  /** A browser profile of its own: nothing remembered. */
-  async context() { return (await this.send('Target.createBrowserContext')).browserContextId; }
-
-  async stop() {
-    const ended = new Promise(done => this.process.once('exit', done));
-    await Promise.race([this.send('Browser.close').catch(() => {}), pause(2000)]);
-    await Promise.race([ended, pause(3000)]);
-    this.process.kill('SIGKILL');
-    rmSync(this.profile, { recursive: true, force: true, maxRetries: 5 });
-  }
-}
-
-class Page {
-  static async open(browser, url, { context, width = 1440, height = 900, mobile = width < 500, media = [], before = '', ready = true } = {}) {
-    const page = new Page();
-    page.browser = browser;
-    page.problems = [];
-    page.requests = [];
-    page.logs = [];
-    page.target = (await browser.send('Target.createTarget', { url: 'about:blank', browserContextId: context })).targetId;
-    page.session = (await browser.send('Target.attachToTarget', { targetId: page.target, flatten: true })).sessionId;
-    page.forget = browser.listen(message => { if (message.sessionId === page.session) page.#heard(message); });
-    for (const domain of ['Runtime', 'Page', 'Log', 'Network', 'Performance']) await page.send(`${domain}.enable`);
-    await page.size(width, height, mobile);
-    await page.media(media);
-    if (before) await page.send('Page.addScriptToEvaluateOnNewDocument', { source: before });
-    await page.send('Page.navigate', { url });
-    if (ready) await page.until(`document.documentElement?.dataset.ready === '' && document.getElementById('conn').classList.contains('ok')`, 10_000, 'page ready and connected');
-    return page;
-  }
-
-  #heard({ method, params }) {
-    if (method === 'Runtime.exceptionThrown') this.problems.push(params.exceptionDetails.exception?.description ?? params.exceptionDetails.text);
-    if (method === 'Runtime.consoleAPICalled') {
-      const text = params.args.map(argument => argument.value ?? argument.description).join(' ');
-      if (params.type === 'error' || params.type === 'assert') this.problems.push(text); else this.logs.push(text);
-    }
-    if (method === 'Log.entryAdded' && params.entry.level === 'error') this.problems.push(`${params.entry.text} ${params.entry.url ?? ''}`);
-    if (method === 'Network.requestWillBeSent' && !params.request.url.startsWith('data:')) this.requests.push(params.request.url);
-  }
-
-  send(method, params) { return this.browser.send(method, params, this.session); }
-  size(width, height, mobile = width < 500) { return this.send('Emulation.setDeviceMetricsOverride', { width, height, deviceScaleFactor: 1, mobile }); }
-  media(features) { return this.send('Emulation.setEmulatedMedia', { features: features.map(([name, value]) => ({ name, value })) }); }
-
-  async run(source, ...values) {
-    const expression = typeof source === 'function' ? `(${source})(...${JSON.stringify(values)})` : source;
-    const { result, exceptionDetails } = await this.send('Runtime.evaluate', { expression, awaitPromise: true, returnByValue: true });
-    if (exceptionDetails) throw new Error(exceptionDetails.exception?.description ?? exceptionDetails.text);
-    return result.value;
-  }
-
-  async until(source, limit, what) {
-    const end = Date.now() + limit;
-    for (;;) {
-      if (await this.run(source).catch(() => false)) return;
-      if (Date.now() > end) throw new Error(`not within ${limit} ms: ${what ?? source}`);
-      await pause(50);
-    }
-  }
-
-  async key(key, { code = key, shift = false } = {}) {
-    const codes = { Tab: 9, Enter: 13, ' ': 32, ArrowLeft: 37, ArrowUp: 38, ArrowRight: 39, ArrowDown: 40 };
-    const text = key === 'Enter' ? '\r' : key.length === 1 ? key : undefined;
-    const event = { key, code: key === ' ' ? 'Space' : code, windowsVirtualKeyCode: codes[key] ?? key.toUpperCase().charCodeAt(0), modifiers: shift ? 8 : 0, text };
-    await this.send('Input.dispatchKeyEvent', { type: text ? 'keyDown' : 'rawKeyDown', ...event });
-    await this.send('Input.dispatchKeyEvent', { type: 'keyUp', ...event, text: undefined });
-  }
-
-  click(selector) { return this.run(target => { const element = document.querySelector(target); element.scrollIntoView({ block: 'center' }); element.click(); }, selector); }
-
-  async picture(name, full = false) {
-    let before = null;
-    if (full) {
-      before = await this.run(() => [innerWidth, innerHeight]);
-      await this.run(() => scrollTo(0, 1e6));
-      await pause(700);
-      await this.run(() => scrollTo(0, 0));
-      const { cssContentSize } = await this.send('Page.getLayoutMetrics');
-      await this.size(before[0], Math.ceil(cssContentSize.height));
-      await pause(500);
-    }
-    const { data } = await this.send('Page.captureScreenshot', { format: 'png' });
-    writeFileSync(join(out, `${name}.png`), Buffer.from(data, 'base64'));
-    if (before) await this.size(...before);
-  }
-
-  async close() { this.forget(); await this.browser.send('Target.closeTarget', { targetId: this.target }).catch(() => {}); }
-}
-
-// ---------------------------------------------------------------- a relay that can cut and replay the event stream
-
-/** Passes everything on to `base`; the stream can be cut, said to have missed events, or replaced by a replay of `rate` events per second. */
-class Relay {
-  streams = new Set(); opened = 0; missed = 0; replay = null; refused = false;
-
-  static async start() {
-    const relay = new Relay();
-    relay.server = createServer((request, response) => relay.#serve(request, response));
-    await new Promise(done => relay.server.listen(0, '127.0.0.1', done));
-    relay.origin = `http://127.0.0.1:${relay.server.address().port}`;
-    return relay;
-  }
-
-  #serve(request, response) {
-    const events = request.url.startsWith('/api/v1/events');
-    if (events) {
-      if (this.refused) { response.writeHead(503).end(); return; }
-      this.opened += 1;
-      this.streams.add(response);
-      response.on('close', () => this.streams.delete(response));
-      if (this.replay) { this.#play(response); return; }
-    }
-    const headers = { ...request.headers, host: new URL(base).host };
-    if (headers.origin) headers.origin = base;
-    delete headers.referer;
-    const path = events && this.missed > 0 ? '/api/v1/events' : request.url;
-    if (events && this.missed > 0) delete headers['last-event-id'];
-    const upstream = httpRequest(base + path, { method: request.method, headers }, answer => {
-      response.writeHead(answer.statusCode, answer.headers);
-      if (!events || this.missed === 0) { answer.pipe(response); return; }
-      const missed = this.missed;
-      this.missed = 0;
-      let first = true;
-      answer.setEncoding('utf8').on('data', text => { response.write(first ? text.replace(/"missed":\d+/, `"missed":${missed}`) : text); if (text.includes('"missed"')) first = false; }).on('end', () => response.end());
-    });
-    upstream.on('error', () => response.destroy());
-    response.on('close', () => upstream.destroy());
-    request.pipe(upstream);
-  }
-
-  async #play(response) {
-    const { rate } = this.replay;
-    const state = await (await fetch(`${base}/api/v1/state`)).json();
-    response.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-cache' });
-    let sequence = 1, sent = 0;
-    const say = (type, data) => response.write(`id: replay:${sequence++}\nevent: ${type}\ndata: ${JSON.stringify(data)}\n\n`);
-    const totals = { sent: 0, errors: 0, p95_ms: 12 };
-    say('hello', { ...state, epoch: 'replay', seq: 0, missed: 0, totals, recent: [] });
-    const services = ['user', 'movie', 'booking'];
-    const timer = setInterval(() => {
-      const rows = Array.from({ length: 20 }, (_, i) => { const svc = services[(sent + i) % 3], cluster = (sent * 7 + i * 5) % 10 < 6 ? 'ctx1' : 'ctx2'; return { id: `x${sequence}-${i}`, svc, m: 'GET', path: `/${svc}s/`, cluster, pod: `${svc}-service-${cluster}-7f-abcde`, version: 'v1', status: 200, ms: 5 + i, canary: false, mine: null, ts: Date.now() * 1000, flags: '-', delay_ms: null, rule: null, attempts: 1 }; });
-      sent += rate / 10;
-      say('req', { rows, n: rate / 10, dropped: rate / 10 - 20 });
-    }, 100);
-    const stats = setInterval(() => { totals.sent = sent; say('stat', { ...Object.fromEntries(services.map(service => [service, { ...state.services[service].stat, n: 100, ctx1: 40 + (sequence % 20), ctx2: 60 - (sequence % 20), p: 0.5, lo: 40, hi: 60, verdict: 'ok' }])), totals }); }, 500);
-    this.replay.sent = () => sent;
-    this.replay.end = () => { clearInterval(timer); totals.sent = sent; say('stat', { totals }); };
-    response.on('close', () => { clearInterval(timer); clearInterval(stats); });
-    this.replay.stats = () => clearInterval(stats);
-  }
-
-  cut() { for (const stream of this.streams) stream.destroy(); }
-  stop() { this.cut(); this.server.close(); this.server.closeAllConnections(); }
-}
-
-// ---------------------------------------------------------------- what the page is asked
-
-/** Contrast, names, sizes, ids, headings: everything on the screen now. Runs in the page. */
-function audit() {
-  const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
-  const seen = new Map();
-  const rgba = color => {
-    if (!seen.has(color)) { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1); const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data; seen.set(color, [r, g, b, a / 255]); }
-    return seen.get(color);
-  };
-  const over = (top, under) => [0, 1, 2].map(i => top[i] * top[3] + under[i] * (1 - top[3]));
-  const light = color => { const [r, g, b] = color.map(value => { const c = value / 255; return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4; }); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
-  const contrast = (a, b) => { const [x, y] = [light(a), light(b)].sort((m, n) => n - m); return (x + 0.05) / (y + 0.05); };
-  const shown = element => element.checkVisibility({ opacityProperty: true, visibilityProperty: true, contentVisibilityAuto: true });
-  const ground = element => {
-    const layers = [];
-    for (let node = element; node; node = node.parentElement) { const color = rgba(getComputedStyle(node).backgroundColor); if (color[3] > 0) layers.push(color); if (color[3] === 1) break; }
-    return layers.reverse().reduce((under, top) => over(top, under), [255, 255, 255]);
-  };
-  const faint = [], unnamed = [], small = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (walker.nextNode()) {
-    const element = walker.currentNode.parentElement;
-    if (!walker.currentNode.data.trim() || element.closest('template,script,noscript,.sr,.skip,option,:disabled,[aria-disabled=true]') || !shown(element)) continue;
-    const style = getComputedStyle(element), back = ground(element);
-    let opacity = 1;
-    for (let node = element; node; node = node.parentElement) opacity *= Number(getComputedStyle(node).opacity);
-    const ink = rgba(element.namespaceURI.endsWith('svg') ? style.fill : style.color);
-    const size = parseFloat(style.fontSize), large = size >= 24 || (size >= 18.66 && Number(style.fontWeight) >= 700);
-    const value = contrast(over([...ink.slice(0, 3), ink[3] * opacity], back), back);
-    if (value < (large ? 3 : 4.5)) faint.push(`${value.toFixed(2)} ${walker.currentNode.data.trim().slice(0, 24)}`);
-  }
-  const named = element => element.getAttribute('aria-label') || element.textContent.trim() || element.closest('label')?.textContent.trim() || (element.getAttribute('aria-labelledby') && document.getElementById(element.getAttribute('aria-labelledby'))?.textContent) || element.labels?.[0]?.textContent.trim();
-  for (const element of document.querySelectorAll('a[href],button,input,select,textarea,summary,[tabindex="0"],[role=listbox]')) {
-    if (!shown(element) || element.closest('template')) continue;
-    if (!named(element)) unnamed.push(element.outerHTML.slice(0, 80));
-    if (element.matches('[tabindex="0"]:not(button),.skip,.sw input')) continue;
-    const box = element.getBoundingClientRect();
-    if (Math.round(box.width * 10) < 240 || Math.round(box.height * 10) < 240) {
-      // A smaller target passes when a 24 px circle on its middle touches no other target (WCAG 2.5.8, spacing).
-      const middle = target => { const around = target.getBoundingClientRect(); return [around.x + around.width / 2, around.y + around.height / 2]; };
-      const [x, y] = middle(element);
-      const near = [...(element.closest('.seats,.seg,header,section,nav') ?? document.body).querySelectorAll('button,a[href],input')].some(other => { if (other === element || !shown(other)) return false; const [a, b] = middle(other); return Math.hypot(a - x, b - y) < 23.9; });
-      if (near || !element.matches('.seat')) small.push(`${Math.round(box.width)}x${Math.round(box.height)} ${element.outerHTML.slice(0, 60)}`);
-    }
-  }
-  const ids = [...document.querySelectorAll('[id]')].map(element => element.id), twice = ids.filter((id, i) => ids.indexOf(id) !== i);
-  return { faint: [...new Set(faint)], unnamed, small, twice, h1: [...document.querySelectorAll('h1')].filter(shown).length };
-}
+import { audit } from './lib/audit.mjs';
+import { base, check, conclude, load, must, out, post, quick, quiet, run, same, state } from './lib/checks.mjs';
+import { Browser, Page, pause } from './lib/chromium.mjs';
+import { Relay } from './lib/relay.mjs';
 
 /** For each service the columns as `1` (ctx1 on), `2` (ctx2 on), `x` (✕ in one row), `X` (✕ across both), `.` (hollow), or what is wrong. */
 function columns() {
@@ -279,24 +31,13 @@ const tokens = {
 
 // ---------------------------------------------------------------- the checks
 
-let passed = 0, failed = 0;
-async function check(name, body) {
-  try { const note = await body(); passed += 1; console.log(`ok    ${name}${note ? ` (${note})` : ''}`); }
-  catch (error) { failed += 1; console.log(`FAIL  ${name}\n      ${error.message.split('\n').slice(0, 6).join('\n      ')}`); }
-}
-function must(truth, message) { if (!truth) throw new Error(message); }
-function same(got, wanted, what) { must(JSON.stringify(got) === JSON.stringify(wanted), `${what}: ${JSON.stringify(got)}, wanted ${JSON.stringify(wanted)}`); }
-const state = async () => (await fetch(`${base}/api/v1/state`)).json();
-const post = (path, body) => fetch(base + path, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
-const load = change => post('/api/v1/load', { running: false, rate: 12, target: 'all', canary: false, ...change });
-const quiet = async () => { await load({}); let before = -1; for (let i = 0; i < 40; i += 1) { const { totals } = await state(); if (totals.sent === before) return; before = totals.sent; await pause(700); } };
-
 const browser = Browser.start();
-const relay = await Relay.start();
+const relay = await Relay.start(base);
+const open = (url, options) => Page.open(browser, url, { out, ...options });
 
 async function firstLoad() {
   await check('1 first load: at most 8 requests and 100 kB gz, own origin only, strict CSP, no inline script', async () => {
-    const page = await Page.open(browser, `${base}/`, { context: await browser.context() });
+    const page = await open(`${base}/`, { context: await browser.context() });
     const urls = page.requests.filter(url => !url.includes('/api/v1/events'));
     const problems = page.problems;
     await page.close();
@@ -320,7 +61,7 @@ async function everywhere() {
   await pause(2500);
   for (const lang of ['ko', 'en']) for (const theme of ['light', 'dark']) {
     await check(`2 no console error, ${lang} ${theme}, with the tokens of the design`, async () => {
-      const page = await Page.open(browser, `${base}/?lang=${lang}&theme=${theme}`, { context: await browser.context() });
+      const page = await open(`${base}/?lang=${lang}&theme=${theme}`, { context: await browser.context() });
       await page.run(() => scrollTo(0, 1e6));
       await pause(1500);
       const got = await page.run(names => { const style = getComputedStyle(document.documentElement); return Object.fromEntries(names.map(name => [name, style.getPropertyValue(name).trim()])); }, Object.keys(tokens[theme]));
@@ -335,7 +76,7 @@ async function everywhere() {
     });
   }
   await check('3 no sideways scrolling from 360 to 1920', async () => {
-    const page = await Page.open(browser, `${base}/`, { context: await browser.context() });
+    const page = await open(`${base}/`, { context: await browser.context() });
     for (const width of [360, 390, 768, 1024, 1440, 1920]) for (const lang of ['ko', 'en']) {
       await page.size(width, 900, width < 800);
       await page.run(code => { document.querySelector(`[data-lang=${code}]`).click(); scrollTo(0, 1e6); }, lang);
@@ -356,7 +97,7 @@ async function everywhere() {
   });
   for (const [width, height, query] of [[1440, 900, ''], [390, 844, ''], [1280, 720, 'projector=1&'], [1024, 768, '']]) for (const theme of ['light', 'dark']) {
     await check(`4 contrast, names, targets, ids at ${width} × ${height} ${theme}${query && ' projector'}`, async () => {
-      const page = await Page.open(browser, `${base}/?${query}theme=${theme}`, { context: await browser.context(), width, height });
+      const page = await open(`${base}/?${query}theme=${theme}`, { context: await browser.context(), width, height });
       await page.run(() => scrollTo(0, 1e6));
       await pause(1200);
       const got = await page.run(audit);
@@ -391,7 +132,7 @@ async function elements() {
     same([got.dock.targets, got.dock.kpis, got.dock.rate], [4, 3, '100'], 'dock');
   };
   const see = async (width, height, query) => {
-    const page = await Page.open(browser, `${base}/?${query}`, { context: await browser.context(), width, height });
+    const page = await open(`${base}/?${query}`, { context: await browser.context(), width, height });
     await page.run(() => document.getElementById('steps-done').click());
     await pause(800);
     const got = await page.run(inventory);
@@ -432,7 +173,7 @@ async function elements() {
     await page.picture('live-390-full', true);
     await page.close();
   });
-  const page = await Page.open(browser, `${base}/?theme=dark`, { context: await browser.context() });
+  const page = await open(`${base}/?theme=dark`, { context: await browser.context() });
   await page.picture('live-1440-dark');
   await page.media([['forced-colors', 'active']]);
   await page.picture('live-1440-forced-colors');
@@ -440,7 +181,7 @@ async function elements() {
 }
 
 async function truth() {
-  const page = await Page.open(browser, `${base}/`, { context: await browser.context() });
+  const page = await open(`${base}/`, { context: await browser.context() });
   await check('5 lamps: 16 + 16 for each service, one sign per column', async () => {
     const got = await page.run(columns);
     for (const [service, signs] of Object.entries(got)) must(/^[12xX.]{16}$/.test(signs) && !/\.[12xX]/.test(signs), `${service}: ${signs}`);
@@ -503,11 +244,11 @@ async function truth() {
   });
   await check('first visit: three steps, gone for good once dismissed', async () => {
     const context = await browser.context();
-    const first = await Page.open(browser, `${base}/`, { context });
+    const first = await open(`${base}/`, { context });
     same(await first.run(() => [document.querySelectorAll('#steps li').length, document.getElementById('steps').hidden]), [3, false], 'steps');
     await first.click('#steps-done');
     await first.close();
-    const second = await Page.open(browser, `${base}/`, { context });
+    const second = await open(`${base}/`, { context });
     same(await second.run(() => document.getElementById('steps').hidden), true, 'hidden');
     await second.close();
   });
@@ -517,7 +258,7 @@ async function truth() {
 
 async function stream() {
   await check('19 stream cut: "reconnecting" within 3 s, resumed, totals equal, the gap is marked', async () => {
-    const page = await Page.open(browser, `${relay.origin}/?lang=ko`, { context: await browser.context() });
+    const page = await open(`${relay.origin}/?lang=ko`, { context: await browser.context() });
     await load({ running: true, rate: 20 });
     await pause(1500);
     relay.refused = true;
@@ -538,8 +279,8 @@ async function stream() {
   });
   await check('31 two tabs share one stream', async () => {
     const context = await browser.context();
-    const first = await Page.open(browser, `${relay.origin}/`, { context });
-    const second = await Page.open(browser, `${relay.origin}/`, { context });
+    const first = await open(`${relay.origin}/`, { context });
+    const second = await open(`${relay.origin}/`, { context });
     await pause(1500);
     const streams = relay.streams.size;
     const lit = await second.run(columns);
@@ -552,7 +293,7 @@ async function stream() {
     must(/[12]/.test(lit.user), JSON.stringify(lit));
   });
   await check('20 reduced motion: no animation, no dot', async () => {
-    const page = await Page.open(browser, `${base}/`, { context: await browser.context(), media: [['prefers-reduced-motion', 'reduce']] });
+    const page = await open(`${base}/`, { context: await browser.context(), media: [['prefers-reduced-motion', 'reduce']] });
     await load({ running: true, rate: 30 });
     await pause(2000);
     const got = await page.run(() => [document.getAnimations().length, [...document.querySelectorAll('#dots > g')].filter(dot => dot.style.display !== 'none').length]);
@@ -564,7 +305,7 @@ async function stream() {
   await check(`21 1,000 events/s for ${seconds} s: JS per frame at most 2 ms (p95), flat DOM, exact totals`, async () => {
     relay.replay = { rate: 1000 };
     const before = `(() => { const raf = requestAnimationFrame; window.frameTimes = []; window.requestAnimationFrame = task => raf(now => { const at = performance.now(); task(now); frameTimes.push(performance.now() - at); }); })()`;
-    const page = await Page.open(browser, `${relay.origin}/`, { context: await browser.context(), before });
+    const page = await open(`${relay.origin}/`, { context: await browser.context(), before });
     await pause(2500);
     const nodes = () => page.run(() => document.querySelectorAll('*').length);
     const first = await nodes();
@@ -590,7 +331,7 @@ async function stream() {
 
 async function hands() {
   await check('23 markup in a name stays text', async () => {
-    const page = await Page.open(browser, `${base}/`, { context: await browser.context(), height: 1600 });
+    const page = await open(`${base}/`, { context: await browser.context(), height: 1600 });
     await page.until(`document.querySelectorAll('[data-service=user] .list li').length > 0`, 5000, 'list');
     const name = `<img src=x onerror="window.pwned=1"> ${process.pid}`;
     await page.run(text => { const form = document.querySelector('.addf.user'); form.elements.name.value = text; form.elements.email.value = 'a@example.com'; form.requestSubmit(); }, name);
@@ -600,7 +341,7 @@ async function hands() {
     same(got, [null, 0], 'script and pictures');
   });
   await check('24 keyboard only: skip link to dock, two seats booked', async () => {
-    const page = await Page.open(browser, `${base}/?lang=en`, { context: await browser.context(), height: 1400 });
+    const page = await open(`${base}/?lang=en`, { context: await browser.context(), height: 1400 });
     await page.key('Tab');
     must(await page.run(() => document.activeElement.classList.contains('skip')), 'the skip link is not first');
     await page.run(() => document.getElementById('booking').scrollIntoView());
@@ -628,7 +369,7 @@ async function hands() {
     must(seats && dock, `seat map reached: ${seats}, dock reached: ${dock}`);
   });
   await check('409: a seat that somebody else took flips and is announced', async () => {
-    const page = await Page.open(browser, `${base}/?lang=en`, { context: await browser.context(), height: 1400 });
+    const page = await open(`${base}/?lang=en`, { context: await browser.context(), height: 1400 });
     await page.run(() => document.getElementById('booking').scrollIntoView());
     await page.until(`document.querySelectorAll('.seat:not([aria-disabled=true])').length > 10`, 8000, 'seat map');
     const order = await page.run(() => { const seat = [...document.querySelectorAll('.seat[aria-disabled=false]')].at(-1); seat.click(); const [user, , time] = document.querySelectorAll('#book select'); return { user_id: user.value, screening_id: time.value, seats: [seat.dataset.seat] }; });
@@ -641,12 +382,12 @@ async function hands() {
   await check('25 theme: follows the system, set before the first paint, kept after a toggle', async () => {
     const context = await browser.context();
     const before = `new MutationObserver((_, watcher) => { if (document.body) { window.themeAtBody = document.documentElement.dataset.theme; watcher.disconnect(); } }).observe(document, { childList: true, subtree: true })`;
-    const dark = await Page.open(browser, `${base}/`, { context, before, media: [['prefers-color-scheme', 'dark']] });
+    const dark = await open(`${base}/`, { context, before, media: [['prefers-color-scheme', 'dark']] });
     same(await dark.run(() => [window.themeAtBody, document.documentElement.dataset.theme]), ['dark', 'dark'], 'theme of the system');
     await dark.click('#theme');
     same(await dark.run(() => document.documentElement.dataset.theme), 'light', 'after the toggle');
     await dark.close();
-    const again = await Page.open(browser, `${base}/`, { context, before, media: [['prefers-color-scheme', 'dark']] });
+    const again = await open(`${base}/`, { context, before, media: [['prefers-color-scheme', 'dark']] });
     same(await again.run(() => window.themeAtBody), 'light', 'kept');
     await again.close();
   });
@@ -654,14 +395,10 @@ async function hands() {
 
 try {
   await quiet();
-  for (const part of [firstLoad, everywhere, elements, truth, stream, hands]) {
-    if (only && !only.includes(part.name)) continue;
-    try { await part(); } catch (error) { failed += 1; console.log(`FAIL  ${part.name}: ${error.message}`); }
-  }
+  await run([firstLoad, everywhere, elements, truth, stream, hands]);
   await load({});
 } finally {
   relay.stop();
   await browser.stop();
 }
-console.log(`${passed} passed, ${failed} failed`);
-process.exitCode = failed > 0 ? 1 : 0;
+conclude();

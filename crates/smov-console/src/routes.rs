@@ -55,6 +55,11 @@ pub fn router(console: Console) -> Router {
         .route("/traffic-history", get(seed::traffic_history))
         .route("/", get(index))
         .route("/index.html", get(index))
+        // The views of the page: `ui/views.js` knows the same paths.
+        .route("/inspect", get(index))
+        .route("/traffic", get(index))
+        .route("/config", get(index))
+        .route("/deployments", get(index))
         .route("/ui/{*path}", get(file))
         .with_state(console);
     guard(router, hosts).layer(map_response(secure))

@@ -1,4 +1,4 @@
-// The page's entry: one stream, one frame loop, the bars around the Live view. Heavier parts (lists, booking, deployments) load when they come into sight.
+// The page's entry: one stream, one frame loop, the bars around the views, and the Live view. Heavier parts (lists, booking, other views) load when they are needed.
 
 import { Lanes, SERVICES, SharedStream, Store, clock, duration, routingLine } from './core.js';
 import { announce, call, explainOnClick, find, h, kept, mark, number, picture, put, root, speak, t, toast, tone } from './dom.js';
@@ -73,12 +73,47 @@ const withTheatre = () => (theatre ??= import('./theatre.js').then(module => mod
 const withOperations = () => (operations ??= import('./operations.js').then(module => module.mount({ store, connected })));
 const openRequest = row => withOperations().then(part => part.openRequest(row));
 
+// ---------------------------------------------------------------- other views
+
+let views = null, view = null, shown = 'live';
+const pending = new Set();
+const withViews = () => (views ??= import('./views.js').then(module => {
+  view = module.start({ store, connected, client, ask, openRequest: id => view.navigate(`/inspect?req=${encodeURIComponent(id)}`) }, viewShown);
+  return view;
+}));
+const navigate = url => withViews().then(way => way.navigate(url)).catch(error => toast(t('view.failed', { reason: error.message }), true));
+
+function viewShown(name) {
+  shown = name;
+  dirty.add('all');
+  schedule();
+}
+
+document.addEventListener('click', event => {
+  const link = event.target.closest('a[data-view]');
+  if (!link || event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+  event.preventDefault();
+  navigate(link.href);
+});
+
 // ---------------------------------------------------------------- views
 
 const boards = Object.fromEntries(SERVICES.map(service => [service, new Board(service, store, { openRequest, announce })]));
 find('boards').append(...SERVICES.map(service => boards[service].node));
 const ticker = new Ticker(store, { openRequest });
 const topology = new Topology(store);
+
+/** Takes the newest change back, whoever made it. */
+async function undo() {
+  const button = find('undo');
+  button.disabled = true;
+  try {
+    const { results = [] } = await call('/api/v1/undo', {});
+    const failed = results.filter(item => !['configured', 'created', 'deleted', 'unchanged'].includes(item.outcome));
+    if (failed.length > 0) toast(t('undo.partly', { names: failed.map(item => `${item.cluster}/${item.ref}`).join(', ') }), true);
+    else toast(t('undo.done', { names: results.map(item => `${item.cluster}/${item.ref}`).join(', ') }));
+  } catch (error) { toast(t('undo.failed', { reason: error.message }), true); } finally { button.disabled = false; }
+}
 
 async function reset() {
   try {
@@ -94,7 +129,7 @@ const queue = [];
 let frozen = false, waiting = 0, scheduled = false, lampsAt = 0, tableAt = 0, ratesAt = 0, ratesUntil = 0, eventsInSecond = 0;
 
 function apply(type, data) {
-  for (const topic of store.apply(type, data)) dirty.add(topic);
+  for (const topic of store.apply(type, data)) { dirty.add(topic); if (shown !== 'live') pending.add(topic); }
   if (type === 'req') {
     eventsInSecond += data.n ?? data.rows.length;
     if (frozen) waiting += data.n ?? data.rows.length;
@@ -121,22 +156,29 @@ function frame(now) {
   scheduled = false;
   for (const [type, data] of queue.splice(0)) {
     apply(type, data);
-    if (type === 'req' && !frozen) for (const row of data.rows) topology.fly(row, now);
+    if (type === 'req' && !frozen && shown === 'live') for (const row of data.rows) topology.fly(row, now);
     if (type === 'req') ratesUntil = now + 12_000;
   }
   if (dirty.has('all')) { dirty.clear(); drawAll(); }
-  if (now - lampsAt >= LAMPS_MS) { lampsAt = now; drawLamps(); }
+  if (now - lampsAt >= LAMPS_MS) { lampsAt = now; drawLamps(); tellView(); }
   if (now - tableAt >= TABLE_MS) { tableAt = now; drawTables(); }
   drawRest();
   if (now - ratesAt >= RATES_MS) { ratesAt = now; topology.drawRates(Date.now()); }
   if (!frozen) topology.step(now);
-  if (topology.moving > 0 || dirty.size > 0 || now < ratesUntil) schedule();
+  if (topology.moving > 0 || pending.size > 0 || (shown === 'live' && (dirty.size > 0 || now < ratesUntil))) schedule();
 }
 
 const taken = topic => dirty.delete(topic);
 
+function tellView() {
+  if (shown === 'live' || pending.size === 0) return;
+  const topics = new Set(pending);
+  pending.clear();
+  view.changed(topics);
+}
+
 function drawLamps() {
-  if (frozen) return;
+  if (frozen || shown !== 'live') return;
   for (const service of SERVICES) {
     if (taken(`lamps:${service}`)) boards[service].drawLamps();
     if (taken(`stat:${service}`)) boards[service].drawStat();
@@ -208,7 +250,8 @@ function drawHead() {
   put(door.lastElementChild, t('door.operator'));
   mark(door, 'title', t('door.operator.title'));
   put(find('version'), store.meta.version ? t('foot.version', { version: store.meta.version, istio: store.meta.istio ?? '?' }) + (store.meta.seed === null ? '' : ` · ${t('foot.seed', { seed: store.meta.seed })}`) : '');
-  document.title = `${t('live.title')} · smov`;
+  if (view) view.draw();
+  else { put(find('title'), t('live.title')); put(find('subtitle'), t('live.sub')); document.title = `${t('live.title')} · smov`; }
   for (const button of document.querySelectorAll('[data-lang]')) mark(button, 'aria-pressed', String(button.dataset.lang === root.lang));
   mark(find('projector'), 'aria-pressed', String('projector' in root.dataset));
   mark(find('only-mine'), 'aria-pressed', String(store.onlyMine));
@@ -263,7 +306,7 @@ setInterval(() => {
   eventsInSecond = 0;
   if (document.hidden) return;
   if (connection.status !== 'live') drawConnection();
-  operations?.then(part => part.tick());
+  if (shown === 'live') operations?.then(part => part.tick()); else view.tick();
 }, 1000);
 
 // ---------------------------------------------------------------- dock
@@ -327,6 +370,7 @@ async function changeLanguage(lang, keep = true) {
   schedule();
   theatre?.then(part => part.words());
   operations?.then(part => part.words());
+  view?.words();
 }
 
 function toggleTheme() {
@@ -365,13 +409,14 @@ find('theme').addEventListener('click', toggleTheme);
 find('projector').addEventListener('click', toggleProjector);
 find('only-mine').addEventListener('click', toggleMine);
 find('freeze').addEventListener('click', toggleFreeze);
+find('undo').addEventListener('click', undo);
 explainOnClick();
 
 // ---------------------------------------------------------------- keyboard
 
 const SHORTCUTS = {
-  1: () => { scrollTo({ top: 0 }); find('main').focus(); }, s: () => find('play').click(), f: toggleFreeze, m: toggleMine, p: toggleProjector, t: toggleTheme,
-  l: () => changeLanguage(root.lang === 'ko' ? 'en' : 'ko'), b: () => { location.hash = '#booking'; }, '?': openKeys,
+  1: () => (shown === 'live' ? (scrollTo({ top: 0 }), find('main').focus()) : navigate('/')), 2: () => navigate('/inspect'), 4: () => navigate('/traffic'), 6: () => navigate('/config'), 8: () => navigate('/deployments'), s: () => find('play').click(), f: toggleFreeze, m: toggleMine, p: toggleProjector, t: toggleTheme,
+  l: () => changeLanguage(root.lang === 'ko' ? 'en' : 'ko'), b: () => navigate('/').then(() => { location.hash = '#booking'; }), u: () => find('undo').click(), '?': openKeys,
 };
 function openKeys() {
   const dialog = find('keys');
@@ -434,8 +479,9 @@ document.addEventListener('visibilitychange', () => {
 });
 addEventListener('pagehide', () => stream.close());
 addEventListener('pageshow', event => { if (event.persisted) location.reload(); });
-addEventListener('resize', () => topology.build(connected()));
+addEventListener('resize', () => { if (shown === 'live') topology.build(connected()); });
 
 drawAll();
 stream.start();
+if (location.pathname !== '/') await withViews().then(way => way.show());
 root.dataset.ready = '';

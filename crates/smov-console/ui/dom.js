@@ -43,7 +43,8 @@ export function picture(svg, name) { mark(svg.querySelector('use'), 'href', `#i-
 
 // ---------------------------------------------------------------- words
 
-const dictionaries = new Map();
+/** Views whose words are loaded as well. */
+const PARTS = new Set();
 export let t = translator({});
 export const language = () => root.lang;
 /** `1,284` in the reader's way. */
@@ -53,10 +54,17 @@ export const either = (korean, english) => (root.lang === 'en' ? english ?? kore
 
 /** Loads a dictionary and puts its words everywhere. */
 export async function speak(lang) {
-  if (!dictionaries.has(lang)) dictionaries.set(lang, (await import(`./i18n/${lang}.js`)).default);
+  const names = [`${lang}.js`, ...[...PARTS].map(part => `${part}.${lang}.js`)];
+  const words = await Promise.all(names.map(async name => (await import(`./i18n/${name}`)).default));
   root.lang = lang;
-  t = translator(dictionaries.get(lang));
+  t = translator(Object.assign({}, ...words));
   translate(document);
+}
+
+/** Adds the words of a view to the dictionary, in this language and in each that comes. */
+export async function speakAlso(part) {
+  PARTS.add(part);
+  await speak(root.lang);
 }
 
 /** Fills every bound text and label below `node`. */

@@ -8,6 +8,11 @@ use smov_testkit::tools;
 
 #[test]
 fn the_live_page_passes_its_checks_in_chromium() {
+    passes("page-check.mjs");
+}
+
+/// Plays one script of `tests/browser` on a mesh of its own.
+fn passes(script: &str) {
     if !tools::found("chromium") {
         return;
     }
@@ -16,9 +21,9 @@ fn the_live_page_passes_its_checks_in_chromium() {
     let state = folder.path().join("state");
     let mesh = Mesh::start(Path::new(env!("CARGO_BIN_EXE_smov")), &state, &["--store", "sqlite"]).unwrap();
     // Pictures for a person to look at; kept with the build's other output.
-    let pictures = Path::new(env!("CARGO_TARGET_TMPDIR")).join("page");
+    let pictures = Path::new(env!("CARGO_TARGET_TMPDIR")).join("page").join(script.trim_end_matches(".mjs"));
     let output = Command::new("node")
-        .arg(root.join("tests/browser/page-check.mjs"))
+        .arg(root.join("tests/browser").join(script))
         .arg(&mesh.page)
         .arg(&pictures)
         .arg("--quick")

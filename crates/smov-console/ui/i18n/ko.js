@@ -2,7 +2,8 @@
 export default {
   skip: '본문으로 건너뛰기', close: '닫기', retry: '다시 시도', trace: '이 요청 보기', unknown: '알 수 없음', none: '–', add: '추가', cancel: '취소', loading: '불러오는 중',
   'brand.sub': '서비스 메시 실습',
-  'nav.main': '주 메뉴', 'nav.observe': '관찰', 'nav.live': '라이브', 'nav.here': '이 화면에서', 'nav.boards': '신호등', 'nav.booking': '좌석 예매', 'nav.deploy': '배포 현황',
+  'nav.main': '주 메뉴', 'nav.observe': '관찰', 'nav.live': '라이브', 'nav.inspect': '요청 추적', 'nav.control': '제어', 'nav.traffic': '트래픽 제어', 'nav.config': 'Istio 설정', 'nav.operate': '운영', 'nav.here': '이 화면에서', 'nav.boards': '신호등', 'nav.booking': '좌석 예매', 'nav.deploy': '배포 현황',
+  undo: '되돌리기', 'undo.label': '되돌리기: 마지막 변경을 취소합니다', 'undo.done': '마지막 변경을 되돌렸습니다: {names}', 'undo.partly': '되돌리지 못한 리소스가 있습니다: {names}', 'undo.failed': '되돌리지 못했습니다: {reason}', 'view.failed': '화면을 불러오지 못했습니다: {reason}',
   'live.title': '라이브', 'live.sub': '브라우저 요청이 어느 클라우드로 갔는지 실시간으로 봅니다',
   'foot.version': 'smov {version} · Istio {istio} 호환', 'foot.seed': '시드 {seed}',
   'lang.group': '언어', 'theme.toggle': '밝은 화면/어두운 화면', 'projector.toggle': '강의실(프로젝터) 화면',
@@ -42,7 +43,7 @@ export default {
   'link.title': '클라우드 사이의 링크', 'link.plain': '정상', 'link.slow': '8 ms', 'link.stalled': '멈춤', 'link.cut': '단절', 'link.now.plain': '지연 없이 통과', 'link.now.slow': '링크 왕복 +{ms} ms (±{jitter})', 'link.now.stalled': '링크 멈춤: 아무것도 지나가지 못함', 'link.now.cut': '링크 단절', 'link.now.unknown': '링크 상태를 알 수 없음', 'link.failed': '링크를 바꾸지 못했습니다: {reason}',
   'help.link': '두 클라우드 사이의 모든 연결이 이 링크를 지납니다. 저장소 연결도 마찬가지입니다. 단절이면 열린 연결이 끊기고 새 연결은 거절됩니다(UF). 멈춤이면 연결은 열린 채 아무것도 오가지 않습니다. 내장 SQLite는 어느 클라우드에도 속하지 않아 영향을 받지 않습니다.', 'help.link.name': '링크', 'help.link.cmd': 'smov link --latency 8ms --jitter 2ms\nsmov link --cut\nsmov link --restore',
   'request.title': '요청 1건', 'request.id': '요청 ID', 'request.what': '요청', 'request.where': '도착', 'request.status': '상태', 'request.ms': '지연시간', 'request.flags': '응답 플래그', 'request.rule': '규칙', 'request.attempts': '시도', 'request.delay': '주입된 지연', 'request.version': '버전', 'request.client': '보낸 사람', 'request.mine': '내 요청', 'request.canary': '카나리', 'request.records': '프록시의 결정 기록', 'request.records.none': '프록시의 결정 기록이 없습니다 ({reason})', 'request.records.loading': '결정 기록을 읽는 중', 'request.yes': '예', 'request.no': '아니요', 'request.subset': '서브셋',
-  'keys.title': '단축키', 'keys.on': '단축키 사용', 'keys.1': '라이브 맨 위로', 'keys.s': '트래픽 생성 시작/멈춤', 'keys.f': '화면 멈춤', 'keys.m': '내 요청만', 'keys.p': '강의실 화면', 'keys.t': '밝게/어둡게', 'keys.l': '한국어/English', 'keys.b': '좌석 예매로', 'keys.help': '이 도움말',
+  'keys.title': '단축키', 'keys.on': '단축키 사용', 'keys.1': '라이브 맨 위로', 'keys.2': '요청 추적으로', 'keys.4': '트래픽 제어로', 'keys.6': 'Istio 설정으로', 'keys.8': '배포 현황으로', 'keys.u': '마지막 변경 되돌리기', 'keys.s': '트래픽 생성 시작/멈춤', 'keys.f': '화면 멈춤', 'keys.m': '내 요청만', 'keys.p': '강의실 화면', 'keys.t': '밝게/어둡게', 'keys.l': '한국어/English', 'keys.b': '좌석 예매로', 'keys.help': '이 도움말',
   'help.open': '{name} 설명', 'help.lamps': '세로 한 칸이 요청 1건입니다. 윗줄 ●는 ctx1(NaverCloud), 아랫줄 ■는 ctx2(NHN Cloud)의 파드가 답했다는 뜻이고, 한 줄의 ✕는 그 파드의 5xx, 두 줄에 걸친 ✕는 답한 파드가 없다는 뜻입니다. 노란 밑줄은 주입된 지연, 보라 점은 카나리입니다.', 'help.lamps.name': '램프', 'help.lamps.cmd': 'kubectl --context ctx1 -n theater-msa get pods -o wide\nkubectl --context ctx2 -n theater-msa get pods -o wide',
   'help.configured': '게이트웨이의 프록시(ctx1)가 지금 쓰는 VirtualService 규칙의 가중치입니다. 읽을 수 없으면 숫자 대신 이유를 보입니다.', 'help.configured.name': '트래픽설정', 'help.configured.cmd': 'kubectl --context ctx1 -n theater-msa get virtualservice {host}-vs -o yaml',
   'help.observed': '최근 100건 가운데 실제로 답한 파드의 클러스터를 센 비율입니다. 카나리와 도달하지 못한 요청은 N에서 빠집니다.', 'help.observed.name': '실제 비율', 'help.observed.cmd': 'for i in $(seq 100); do curl -s -o /dev/null -D - {origin}{path} | grep -i x-service-cluster; done | sort | uniq -c',

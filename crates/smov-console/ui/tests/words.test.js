@@ -1,11 +1,18 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import korean from '../i18n/ko.js';
-import english from '../i18n/en.js';
 
-const source = name => readFileSync(new URL(`../${name}`, import.meta.url), 'utf8');
-const FILES = ['index.html', 'app.js', 'live.js', 'theatre.js', 'operations.js', 'dom.js'];
+const folder = new URL('../', import.meta.url);
+const source = name => readFileSync(new URL(name, folder), 'utf8');
+const FILES = readdirSync(folder, { recursive: true }).map(name => name.replaceAll('\\', '/')).filter(name => /\.(js|html)$/.test(name) && !/^(tests|i18n)\//.test(name));
+const PARTS = readdirSync(new URL('i18n/', folder)).filter(name => name.endsWith('ko.js')).map(name => name.slice(0, -'ko.js'.length));
+const words = async lang => Object.assign({}, ...await Promise.all(PARTS.map(async part => (await import(`../i18n/${part}${lang}.js`)).default)));
+const [korean, english] = await Promise.all([words('ko'), words('en')]);
+
+test('no part of the dictionary says the same key anew', async () => {
+  const keys = (await Promise.all(PARTS.map(async part => Object.keys((await import(`../i18n/${part}ko.js`)).default)))).flat();
+  assert.deepEqual(keys.filter((key, i) => keys.indexOf(key) !== i), []);
+});
 
 test('both languages have the same keys', () => assert.deepEqual(Object.keys(korean).sort(), Object.keys(english).sort()));
 
@@ -34,5 +41,5 @@ test('data never becomes markup, and nothing is inline', () => {
 });
 
 test('no address outside the own origin', () => {
-  for (const file of [...FILES, 'core.js', 'boot.js', 'ui.css']) assert.doesNotMatch(source(file).replaceAll('http://www.w3.org/2000/svg', ''), /https?:\/\//, file);
+  for (const file of [...FILES, 'ui.css']) assert.doesNotMatch(source(file).replaceAll('http://www.w3.org/2000/svg', ''), /https?:\/\//, file);
 });
