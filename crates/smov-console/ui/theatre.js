@@ -1,6 +1,6 @@
 // The theatre itself: lists with their forms, and booking with the seat map. All data is text, whatever it contains.
 
-import { countOf, gridMove, listOf, seatMapOf } from './core.js';
+import { countOf, gridMove, listOf, seatMapOf } from './theatre/shapes.js';
 import { announce, either, find, flagSentence, h, icon, kept, mark, number, put, reasonOf, t, toast, tone, translate } from './dom.js';
 
 const PATHS = { user: '/users/', movie: '/movies/', booking: '/bookings/' };

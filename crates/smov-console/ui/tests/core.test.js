@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Lanes, RateWindow, Ring, age, clock, countOf, deploymentLight, duration, excludedOf, gridMove, interval, listOf, percent, podTail, podsKnown, ratio, readiness, routingLine, seatMapOf, translator } from '../core.js';
+import { Lanes, RateWindow, Ring, age, clock, deploymentLight, duration, excludedOf, interval, percent, podTail, podsKnown, ratio, readiness, routingLine, translator } from '../core.js';
+import { countOf, gridMove, listOf, seatMapOf } from '../theatre/shapes.js';
 
 test('the exact interval has the reference values of the specification', () => {
   assert.deepEqual(interval(100, 0.7), [61, 79]);
