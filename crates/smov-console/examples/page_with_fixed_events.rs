@@ -388,6 +388,7 @@ async fn main() -> anyhow::Result<()> {
         baseline: Arc::new(script.clone()),
         link: Arc::new(script.clone()),
         records: Arc::new(script.clone()),
+        series: smov_console::series::Series::default(),
         allowed_hosts: hosts.clone(),
         assets: Assets::embedded(),
     };

@@ -22,6 +22,7 @@ pub mod load;
 pub mod ports;
 pub mod problem;
 pub mod routes;
+pub mod series;
 pub mod service;
 pub mod verdict;
 pub mod view;

@@ -6,6 +6,7 @@ mod seed;
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::middleware::map_response;
@@ -18,6 +19,7 @@ use crate::assets::Assets;
 use crate::guard::{AllowedHosts, guard};
 use crate::live::Live;
 use crate::ports::{Baseline, LinkSwitch, Records, Traffic};
+use crate::series::{Series, SeriesView};
 
 /// Everything the router needs.
 #[derive(Clone)]
@@ -32,6 +34,8 @@ pub struct Console {
     pub link: Arc<dyn LinkSwitch>,
     /// Decision records.
     pub records: Arc<dyn Records>,
+    /// The last hour in figures.
+    pub series: Series,
     /// Who may call.
     pub allowed_hosts: AllowedHosts,
     /// The page's files.
@@ -49,6 +53,7 @@ pub fn router(console: Console) -> Router {
         .route("/api/v1/link", post(control::link))
         .route("/api/v1/reset", post(control::reset))
         .route("/api/v1/requests/{id}", get(control::request))
+        .route("/api/v1/series", get(series))
         .route("/traffic-weights", get(seed::traffic_weights))
         .route("/topology", get(seed::topology))
         .route("/deployment-status", get(seed::deployment_status))
@@ -57,12 +62,28 @@ pub fn router(console: Console) -> Router {
         .route("/index.html", get(index))
         // The views of the page: `ui/views.js` knows the same paths.
         .route("/inspect", get(index))
+        .route("/metrics", get(index))
         .route("/traffic", get(index))
         .route("/config", get(index))
         .route("/deployments", get(index))
         .route("/ui/{*path}", get(file))
         .with_state(console);
     guard(router, hosts).layer(map_response(secure))
+}
+
+#[derive(Deserialize)]
+struct Window {
+    #[serde(default = "quarter")]
+    minutes: u64,
+}
+
+fn quarter() -> u64 {
+    15
+}
+
+/// `GET /api/v1/series?minutes=15`, 1 to 60.
+async fn series(State(console): State<Console>, Query(window): Query<Window>) -> Json<SeriesView> {
+    Json(console.series.view(console.live.now() / 1000, window.minutes))
 }
 
 #[derive(Deserialize)]

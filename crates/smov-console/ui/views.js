@@ -3,7 +3,7 @@
 import { find, h, mark, put, root, speakAlso, t, toast } from './dom.js';
 
 /** Views by their path; the same paths are served by the console. */
-export const PATHS = { '/': 'live', '/inspect': 'inspect', '/traffic': 'traffic', '/config': 'config', '/deployments': 'deployments' };
+export const PATHS = { '/': 'live', '/inspect': 'inspect', '/metrics': 'metrics', '/traffic': 'traffic', '/config': 'config', '/deployments': 'deployments' };
 /** The view that an address names. */
 export const viewOf = url => PATHS[new URL(url, location.href).pathname] ?? 'live';
 

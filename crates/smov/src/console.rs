@@ -9,6 +9,7 @@ pub(crate) mod link;
 pub(crate) mod operator;
 pub(crate) mod pods_view;
 pub(crate) mod ports;
+mod scrape;
 pub(crate) mod why;
 
 use std::path::PathBuf;

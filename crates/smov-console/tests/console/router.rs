@@ -27,6 +27,7 @@ fn console(live: &Live, baseline: Result<Vec<Changed>, Problem>, assets: Assets)
         baseline: Arc::new(FakeBaseline(baseline)),
         link: Arc::new(FakeLink(live.clone())),
         records: Arc::new(FakeRecords),
+        series: smov_console::series::Series::default(),
         allowed_hosts: AllowedHosts::loopback_and([]),
         assets,
     })

@@ -42,12 +42,14 @@ pub(crate) async fn run() -> Outcome {
     };
     let runner = LoadRunner::new(live.clone(), ingress, load_ids, LoadLimits::default());
     let hosts = allowed_hosts(variable("SMOV_ALLOWED_HOSTS"), variable("POD_IP"));
+    let series = smov_console::series::Series::default();
     let console = Console {
         live: live.clone(),
         traffic: Arc::new(runner.clone()),
         link: Arc::new(super::link::MeshLink { clusters: clusters.clone() }),
         baseline: Arc::new(BaselineReset { folder: place.baseline.clone(), clusters }),
         records: Arc::new(MeshRecords { istiods: place.istiods.clone() }),
+        series: series.clone(),
         allowed_hosts: hosts.clone(),
         assets: place.assets(),
     };
@@ -68,6 +70,7 @@ pub(crate) async fn run() -> Outcome {
     if !place.istiods.is_empty() {
         tasks.spawn(super::why::run(live.clone(), place.istiods, background.clone()));
     }
+    tasks.spawn(super::scrape::run(live.clone(), series, background.clone()));
     let (hub, token) = (live.clone(), shutdown.clone());
     tasks.spawn(async move { hub.run(token).await });
     let token = background.clone();

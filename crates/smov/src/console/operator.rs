@@ -63,12 +63,14 @@ pub(crate) async fn run(door: Door, shutdown: CancellationToken) {
     let clusters: Vec<_> = watched.iter().map(Watched::cluster).collect();
     let app = GatewayApp { registry, cluster, runtime: runtime.into() };
     let hosts = AllowedHosts::loopback_and([]);
+    let series = smov_console::series::Series::default();
     let console = Console {
         live: live.clone(),
         traffic: Arc::new(app.clone()),
         link: Arc::new(super::link::MeshLink { clusters: clusters.clone() }),
         baseline: Arc::new(BaselineReset { folder: place.baseline.clone(), clusters }),
         records: Arc::new(MeshRecords { istiods: place.istiods.clone() }),
+        series: series.clone(),
         allowed_hosts: hosts.clone(),
         assets: place.assets(),
     };
@@ -78,6 +80,7 @@ pub(crate) async fn run(door: Door, shutdown: CancellationToken) {
     // No gateway leads to this door, so no rule names it.
     tasks.spawn(feed::run(live.clone(), watched, AllowedHosts::loopback_and([]), shutdown.clone()));
     tasks.spawn(super::why::run(live.clone(), place.istiods, shutdown.clone()));
+    tasks.spawn(super::scrape::run(live.clone(), series, shutdown.clone()));
     let (hub, token) = (live.clone(), shutdown.clone());
     tasks.spawn(async move { hub.run(token).await });
     tasks.spawn(Follower::new(live).run(app, shutdown.clone()));
