@@ -22,6 +22,7 @@ use crate::{
 
 mod apply;
 mod body;
+mod channels;
 mod discovery;
 mod eviction;
 mod health;
@@ -42,6 +43,7 @@ mod reviews;
 mod route;
 mod scale;
 mod server;
+mod spdy;
 mod stream;
 mod table;
 mod websocket;

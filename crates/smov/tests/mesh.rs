@@ -25,6 +25,8 @@ mod doors;
 mod envoy;
 #[path = "mesh/explain.rs"]
 mod explain;
+#[path = "mesh/forwards.rs"]
+mod forwards;
 #[path = "mesh/kills.rs"]
 mod kills;
 #[path = "mesh/link.rs"]

@@ -1,29 +1,25 @@
 //! `kubectl exec` and `attach`: conversations with processes over a WebSocket, in Kubernetes' channel protocol.
 //!
-//! Each message is one byte that names a channel and what belongs to it: 0 input, 1 output, 2 errors, 3 the end (a `Status`), 4 the size of the terminal;
-//! 255 closes a channel (v5 only). <https://kubernetes.io/docs/reference/kubernetes-api/> leaves it to the code of `k8s.io/apimachinery`.
+//! Its channels: 0 input, 1 output, 2 errors, 3 the end (a `Status`), 4 the size of the terminal; 255 closes a channel (v5 only).
 
 use axum::{
     body::Body,
     http::{Method, Response},
 };
-use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::future::OptionFuture;
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
 use super::{
     Api, Call,
+    channels::{CHUNK, PROTOCOLS, WAITING, copy, framed, hold},
     kubelet::{ExecRequest, Session, Sink, Source},
     logs,
     route::Target,
-    websocket::{self, Message, Reply},
+    websocket::{self, Reply},
 };
 use crate::{error::ApiError, kinds::POD};
-
-/// Versions of the channel protocol, best first.
-pub(super) const PROTOCOLS: [&str; 2] = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
 
 const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
@@ -32,12 +28,8 @@ const ERROR: u8 = 3;
 const RESIZE: u8 = 4;
 const CLOSE: u8 = 255;
 
-/// How much of a process's output goes into one message.
-const CHUNK: usize = 32 * 1024;
 /// Pieces of input that may wait for a process that is slow to read (8 MiB); what the client says after them waits, too.
 const INPUT_WAITING: usize = 256;
-/// Messages that may wait for a slow client; then the process waits.
-pub(super) const WAITING: usize = 16;
 
 pub(super) async fn handle(api: &Api, mut call: Call, target: &Target) -> Result<Response<Body>, ApiError> {
     if call.method != Method::GET && call.method != Method::POST {
@@ -72,16 +64,7 @@ pub(super) async fn handle(api: &Api, mut call: Call, target: &Target) -> Result
         access.attach(&pod, &container, stdin).await?
     };
     let wanted = Wanted { stdout: call.query.flag("stdout"), stderr: call.query.flag("stderr") };
-    let ending = api.inner.shutdown.clone();
-    tokio::spawn(async move {
-        match upgrade.await {
-            Ok(upgraded) => tokio::select! {
-                () = converse(websocket::Stream::new(upgraded), session, wanted) => {}
-                () = ending.cancelled() => {}
-            },
-            Err(error) => tracing::debug!(%error, "connection not upgraded"),
-        }
-    });
+    hold(api, upgrade, move |stream| converse(stream, session, wanted));
     Ok(websocket::accept(&call.headers, protocol))
 }
 
@@ -101,24 +84,14 @@ struct Wanted {
 }
 
 async fn converse(stream: impl AsyncRead + AsyncWrite, session: Session, wanted: Wanted) {
-    let (mut reader, mut writer) = websocket::split(stream);
-    let (replies, mut outbox) = mpsc::channel::<Reply>(WAITING);
+    let (mut reader, writer) = websocket::split(stream);
+    let (replies, outbox) = mpsc::channel::<Reply>(WAITING);
     let Session { stdin, stdout, stderr, resize, exit } = session;
     let (input, typed) = mpsc::channel::<Vec<u8>>(INPUT_WAITING);
     let listening = async {
         let mut input = Some(input);
-        loop {
-            let message = match reader.next().await {
-                Ok(Message::Data(message)) => message,
-                Ok(Message::Ping(proof)) => {
-                    if replies.send(Reply::Pong(proof)).await.is_err() {
-                        return;
-                    }
-                    continue;
-                }
-                // Without its client a command has no reason to go on.
-                Ok(Message::Close) | Err(_) => return,
-            };
+        // Without its client a command has no reason to go on.
+        while let Ok(Some(message)) = reader.data(&replies).await {
             match message.split_first() {
                 Some((&STDIN, data)) => {
                     for part in data.chunks(CHUNK) {
@@ -148,17 +121,10 @@ async fn converse(stream: impl AsyncRead + AsyncWrite, session: Session, wanted:
         let _client_is_gone = replies.send(Reply::Data(framed(ERROR, &status))).await;
         let _client_is_gone = replies.send(Reply::Close).await;
     };
-    let writing = async {
-        while let Some(reply) = outbox.recv().await {
-            if writer.send(&reply).await.is_err() || reply == Reply::Close {
-                return;
-            }
-        }
-    };
     // Whoever ends first ends all: the client went, or the last word is written.
     tokio::select! {
         () = listening => {}
-        () = writing => {}
+        () = writer.all(outbox) => {}
         () = async { feed(stdin, typed).await; std::future::pending().await } => {}
         () = async { working.await; std::future::pending().await } => {}
     }
@@ -178,23 +144,6 @@ async fn feed(stdin: Option<Sink>, mut typed: mpsc::Receiver<Vec<u8>>) {
 async fn pass(channel: u8, source: Option<(Source, bool)>, replies: &mpsc::Sender<Reply>) {
     let copy: OptionFuture<_> = source.map(|(source, wanted)| copy(channel, source, wanted, replies)).into();
     copy.await;
-}
-
-pub(super) async fn copy(channel: u8, mut source: impl AsyncRead + Unpin, wanted: bool, replies: &mpsc::Sender<Reply>) {
-    let mut buffer = vec![0; CHUNK];
-    // A terminal whose process is gone reads as an error: that is its end.
-    while let Ok(read @ 1..) = source.read(&mut buffer).await {
-        if wanted && replies.send(Reply::Data(framed(channel, &buffer[..read]))).await.is_err() {
-            return;
-        }
-    }
-}
-
-pub(super) fn framed(channel: u8, data: &[u8]) -> Bytes {
-    let mut message = BytesMut::with_capacity(data.len() + 1);
-    message.put_u8(channel);
-    message.put_slice(data);
-    message.freeze()
 }
 
 fn size_of(message: &[u8]) -> Option<(u16, u16)> {
@@ -222,6 +171,9 @@ fn status_of(ended: Result<i32, String>) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use tokio::io::AsyncReadExt as _;
+
     use super::*;
 
     #[test]

@@ -1,133 +1,113 @@
-//! Ports of a pod over a WebSocket, in the channel protocol that kube-rs and other libraries speak: for the n-th asked port, channel 2n carries its bytes
-//! and 2n + 1 what went wrong; both begin with the port, as two bytes.
+//! Ports of a pod: in SPDY's streams, as kubectl asks for them ([`streams`], inside a WebSocket or by themselves), or in channels of a WebSocket, as kube-rs and
+//! other libraries do ([`channels`]).
 //!
-//! kubectl itself sends SPDY frames through its WebSocket; it is told that this is not served.
+//! A forward ends with its pod, not with a container: while that starts again, connections are refused one by one.
 
-use axum::{body::Body, http::Response};
-use bytes::Bytes;
-use futures_util::future::join_all;
-use tokio::io::AsyncWriteExt as _;
-use tokio::sync::mpsc;
+mod channels;
+mod streams;
+
+use axum::{
+    body::Body,
+    http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header},
+};
 
 use super::{
     Api, Call,
-    kubelet::{Dialled, Sink, Source},
-    live::{PROTOCOLS, WAITING, copy, framed},
+    channels::{PROTOCOLS, hold},
     route::Target,
-    websocket::{self, Message, Reply},
+    websocket::{self, names},
 };
-use crate::{error::ApiError, kinds::POD};
+use crate::{
+    controllers::fields::{is_finished, uid},
+    error::ApiError,
+    kinds::POD,
+    registry::{Object, Registry, Selector},
+};
 
-/// So many ports fit into the numbers of channels.
-const PORTS: usize = 127;
+/// The protocol of the streams.
+const STREAMS: &str = "portforward.k8s.io";
+/// Its name where they travel inside a WebSocket.
+const TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";
+/// Where a client without WebSocket names it.
+const STREAM_PROTOCOL: HeaderName = HeaderName::from_static("x-stream-protocol-version");
+const SPDY: &str = "SPDY/3.1";
+
+/// How the client wants to talk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Channels(&'static str),
+    Tunnel,
+    Plain,
+}
+
+impl Way {
+    fn of(headers: &HeaderMap) -> Option<Self> {
+        if websocket::is_asked(headers) {
+            return match websocket::protocol(headers, &[TUNNEL, PROTOCOLS[0], PROTOCOLS[1]])? {
+                TUNNEL => Some(Self::Tunnel),
+                channels => Some(Self::Channels(channels)),
+            };
+        }
+        let asked = names(headers, header::UPGRADE, SPDY) && names(headers, STREAM_PROTOCOL, STREAMS);
+        asked.then_some(Self::Plain)
+    }
+}
 
 pub(super) async fn handle(api: &Api, mut call: Call, target: &Target) -> Result<Response<Body>, ApiError> {
     let (namespace, name) = target.key();
     let pod = api.registry().get(&POD, namespace, name)?;
-    let protocol = websocket::is_asked(&call.headers).then(|| websocket::protocol(&call.headers, &PROTOCOLS)).flatten();
-    let (Some(protocol), Some(upgrade)) = (protocol, call.upgrade.take()) else {
+    let (Some(way), Some(upgrade)) = (Way::of(&call.headers), call.upgrade.take()) else {
         return Err(ApiError::bad_request(format!(
-            "port-forward is served over WebSocket ({}), not over SPDY as kubectl asks for it: reach the pod's address from this machine (kubectl get pod {name} -o wide)",
+            "Upgrade request required: port-forward is served over WebSocket ({TUNNEL}, {}) and SPDY/3.1 ({STREAMS})",
             PROTOCOLS.join(", ")
         )));
     };
-    let ports = ports(&call.query.all("ports"))?;
-    let mut streams = Vec::new();
-    for port in ports {
-        streams.push((port, api.pods()?.dial(&pod, port).await));
-    }
-    let ending = api.inner.shutdown.clone();
-    tokio::spawn(async move {
-        match upgrade.await {
-            Ok(upgraded) => tokio::select! {
-                () = forward(upgraded, streams) => {}
-                () = ending.cancelled() => {}
-            },
-            Err(error) => tracing::debug!(%error, "connection not upgraded"),
-        }
-    });
-    Ok(websocket::accept(&call.headers, protocol))
-}
-
-/// `ports=80,81&ports=90`.
-fn ports(asked: &[String]) -> Result<Vec<u16>, ApiError> {
-    let words = asked.iter().flat_map(|list| list.split(','));
-    let ports: Result<Vec<u16>, ApiError> = words
-        .map(|word| {
-            let port = word.trim().parse().ok().filter(|port| *port > 0);
-            port.ok_or_else(|| ApiError::bad_request(format!("query parameter \"ports\" has no port number: {word:?}")))
-        })
-        .collect();
-    let ports = ports?;
-    match ports.len() {
-        0 => Err(ApiError::bad_request("query parameter \"ports\" is required")),
-        1..=PORTS => Ok(ports),
-        _ => Err(ApiError::bad_request(format!("at most {PORTS} ports at a time"))),
-    }
-}
-
-async fn forward(upgraded: hyper::upgrade::Upgraded, streams: Vec<(u16, Result<Dialled, ApiError>)>) {
-    let (mut reader, mut writer) = websocket::split(websocket::Stream::new(upgraded));
-    let (replies, mut outbox) = mpsc::channel::<Reply>(WAITING);
-    let (mut sources, mut sinks): (Vec<(u8, Source)>, Vec<Option<Sink>>) = (Vec::new(), Vec::new());
-    let mut greetings: Vec<Bytes> = Vec::new();
-    for (channel, (port, dialled)) in (0_u8..).step_by(2).zip(streams) {
-        greetings.extend([framed(channel, &port.to_le_bytes()), framed(channel + 1, &port.to_le_bytes())]);
-        match dialled {
-            Ok(Dialled { source, sink }) => {
-                sources.push((channel, source));
-                sinks.push(Some(sink));
+    let kubelet = std::sync::Arc::clone(api.pods()?);
+    let gone = gone(api.registry().clone(), pod.clone());
+    match way {
+        Way::Channels(protocol) => {
+            let mut ports = Vec::new();
+            for port in channels::ports(&call.query.all("ports"))? {
+                ports.push((port, kubelet.dial(&pod, port).await));
             }
-            Err(error) => {
-                greetings.push(framed(channel + 1, error.message.as_bytes()));
-                sinks.push(None);
-            }
-        }
-    }
-    let listening = async {
-        loop {
-            match reader.next().await {
-                Ok(Message::Data(message)) => pass_on(&message, &mut sinks).await,
-                Ok(Message::Ping(proof)) => {
-                    if replies.send(Reply::Pong(proof)).await.is_err() {
-                        return;
-                    }
+            hold(api, upgrade, move |stream| async move {
+                tokio::select! {
+                    () = channels::forward(stream, ports) => {}
+                    () = gone => {}
                 }
-                Ok(Message::Close) | Err(_) => return,
-            }
+            });
+            Ok(websocket::accept(&call.headers, protocol))
         }
-    };
-    let working = async {
-        for greeting in greetings {
-            if replies.send(Reply::Data(greeting)).await.is_err() {
-                return;
-            }
+        Way::Tunnel => {
+            hold(api, upgrade, move |stream| streams::forward(stream, true, kubelet, pod, gone));
+            Ok(websocket::accept(&call.headers, TUNNEL))
         }
-        join_all(sources.into_iter().map(|(channel, source)| copy(channel, source, true, &replies))).await;
-        let _client_is_gone = replies.send(Reply::Close).await;
-    };
-    let writing = async {
-        while let Some(reply) = outbox.recv().await {
-            if writer.send(&reply).await.is_err() || reply == Reply::Close {
-                return;
-            }
+        Way::Plain => {
+            hold(api, upgrade, move |stream| streams::forward(stream, false, kubelet, pod, gone));
+            Ok(switched_to_spdy())
         }
-    };
-    tokio::select! {
-        () = listening => {}
-        () = writing => {}
-        () = async { working.await; std::future::pending().await } => {}
     }
 }
 
-/// One message of the client; a port that does not take it is closed.
-async fn pass_on(message: &[u8], sinks: &mut [Option<Sink>]) {
-    let Some((channel, data)) = message.split_first().filter(|(channel, _)| **channel % 2 == 0) else { return };
-    let Some(place) = sinks.get_mut(usize::from(channel / 2)) else { return };
-    if let Some(sink) = place
-        && (sink.write_all(data).await.is_err() || sink.flush().await.is_err())
-    {
-        *place = None;
+fn switched_to_spdy() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::UPGRADE, HeaderValue::from_static(SPDY));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(STREAM_PROTOCOL, HeaderValue::from_static(STREAMS));
+    response
+}
+
+/// Waits for the end of a pod: it is removed, another has its name, or all its containers have ended for good.
+async fn gone(registry: Registry, pod: Object) {
+    let text = |field: &str| pod["metadata"][field].as_str().unwrap_or_default().to_owned();
+    let (namespace, name) = (text("namespace"), text("name"));
+    let is_there = || registry.find(&POD, &namespace, &name).is_some_and(|now| uid(&now) == uid(&pod) && !is_finished(&now));
+    let selector = Selector::fields(&format!("metadata.name={name}")).unwrap_or_default();
+    while is_there() {
+        let Ok(mut watch) = registry.watch(&POD, Some(&namespace), selector.clone(), None) else { return };
+        while is_there() && watch.next().await.is_some() {}
     }
 }
 
@@ -136,22 +116,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ports_are_listed_or_repeated() {
-        let of = |words: &[&str]| ports(&words.iter().map(ToString::to_string).collect::<Vec<_>>());
-        assert_eq!(of(&["80,81", "90"]).unwrap(), [80, 81, 90]);
-        assert!(of(&[]).is_err() && of(&["0"]).is_err() && of(&["http"]).is_err());
-    }
-
-    #[tokio::test]
-    async fn a_message_goes_to_the_port_of_its_channel() {
-        let (sink, mut far) = tokio::io::duplex(64);
-        let mut sinks: Vec<Option<Sink>> = vec![None, Some(Box::pin(sink))];
-        for message in [&b"\x02hello"[..], b"\x03no", b"\x00nobody", b"\x08beyond"] {
-            pass_on(message, &mut sinks).await;
-        }
-        drop(sinks);
-        let mut heard = String::new();
-        tokio::io::AsyncReadExt::read_to_string(&mut far, &mut heard).await.unwrap();
-        assert_eq!(heard, "hello");
+    fn each_client_is_met_in_its_own_way() {
+        let asked = |pairs: &[(&'static str, &'static str)]| {
+            Way::of(&pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect())
+        };
+        let websocket = |protocols| {
+            asked(&[("upgrade", "websocket"), ("connection", "Upgrade"), ("sec-websocket-key", "k"), ("sec-websocket-protocol", protocols)])
+        };
+        assert_eq!(websocket("SPDY/3.1+portforward.k8s.io"), Some(Way::Tunnel));
+        assert_eq!(websocket("v4.channel.k8s.io"), Some(Way::Channels("v4.channel.k8s.io")));
+        assert_eq!(websocket("v3.channel.k8s.io"), None);
+        let spdy = |protocol| asked(&[("upgrade", "SPDY/3.1"), ("connection", "Upgrade"), ("x-stream-protocol-version", protocol)]);
+        assert_eq!((spdy(STREAMS), spdy("v4.channel.k8s.io"), asked(&[])), (Some(Way::Plain), None, None));
     }
 }

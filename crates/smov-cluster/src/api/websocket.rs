@@ -11,6 +11,7 @@ use bytes::Bytes;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf};
+use tokio::sync::mpsc;
 
 /// What the key of a handshake is answered with; fixed by the RFC.
 const MAGIC: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -24,17 +25,17 @@ const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 const PONG: u8 = 0xA;
 
+/// Is the word in this header, whose values are lists?
+pub(super) fn names(headers: &HeaderMap, name: header::HeaderName, word: &str) -> bool {
+    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|one| one.trim().eq_ignore_ascii_case(word))
+}
+
 /// Is the request one for a WebSocket?
 pub(super) fn is_asked(headers: &HeaderMap) -> bool {
-    let says = |name: header::HeaderName, word: &str| {
-        headers
-            .get_all(name)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .any(|one| one.trim().eq_ignore_ascii_case(word))
-    };
-    says(header::UPGRADE, "websocket") && says(header::CONNECTION, "upgrade") && headers.contains_key(header::SEC_WEBSOCKET_KEY)
+    names(headers, header::UPGRADE, "websocket")
+        && names(headers, header::CONNECTION, "upgrade")
+        && headers.contains_key(header::SEC_WEBSOCKET_KEY)
 }
 
 /// The first protocol of ours that the client offers.
@@ -72,7 +73,7 @@ fn answer_to(key: &[u8]) -> String {
 
 /// What a client sent.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Message {
+enum Message {
     /// Text or binary: here they mean the same.
     Data(Vec<u8>),
     /// It wants this sent back, as proof of life.
@@ -96,8 +97,19 @@ pub(super) struct Reader<S> {
 }
 
 impl<S: AsyncRead + Unpin> Reader<S> {
+    /// The next data, with pings answered; nothing when the client has said goodbye.
+    pub(super) async fn data(&mut self, replies: &mpsc::Sender<Reply>) -> io::Result<Option<Vec<u8>>> {
+        loop {
+            match self.next().await? {
+                Message::Data(data) => return Ok(Some(data)),
+                Message::Ping(proof) => replies.send(Reply::Pong(proof)).await.map_err(io::Error::other)?,
+                Message::Close => return Ok(None),
+            }
+        }
+    }
+
     /// The next message; an end without goodbye is an error.
-    pub(super) async fn next(&mut self) -> io::Result<Message> {
+    async fn next(&mut self) -> io::Result<Message> {
         let mut message = Vec::new();
         loop {
             let (last, kind, payload) = self.frame(MESSAGE_LIMIT - message.len()).await?;
@@ -155,7 +167,16 @@ pub(super) struct Writer<S> {
 }
 
 impl<S: AsyncWrite + Unpin> Writer<S> {
-    pub(super) async fn send(&mut self, reply: &Reply) -> io::Result<()> {
+    /// Sends all replies, up to the goodbye.
+    pub(super) async fn all(mut self, mut replies: mpsc::Receiver<Reply>) {
+        while let Some(reply) = replies.recv().await {
+            if self.send(&reply).await.is_err() || reply == Reply::Close {
+                return;
+            }
+        }
+    }
+
+    async fn send(&mut self, reply: &Reply) -> io::Result<()> {
         let (kind, payload): (u8, &[u8]) = match reply {
             Reply::Data(data) => (BINARY, data),
             Reply::Pong(data) => (PONG, data),

@@ -93,7 +93,8 @@ impl Access {
     async fn connect(&self, pod: &Value, port: u16) -> Result<Dialled, ApiError> {
         let target = self.ask(pod, |reply| Question::Place { port, reply }).await?;
         let failed = |error: std::io::Error| {
-            ApiError::internal(format!("an error occurred forwarding to port {port} of pod {}: {error}", name(pod)))
+            let message = format!("failed to connect to localhost:{port} inside the pod: {error}");
+            ApiError { code: 500, reason: "InternalError", message, details: None }
         };
         let (source, sink): (Source, Sink) = match target {
             Target::Tcp(address) => {
