@@ -30,11 +30,12 @@ use serde_json::{Value, json};
 use smov_console::assets::Assets;
 use smov_console::guard::{AllowedHosts, guard};
 use smov_console::load::{LoadLimits, LoadRunner, SeededIds};
-use smov_console::ports::{Baseline, Changed, Ingress, LinkChange, LinkSwitch, Records, TrafficRequest};
+use smov_console::ports::{Baseline, Changed, Configuration, Ingress, LinkChange, LinkSwitch, Records, TrafficRequest};
 use smov_console::problem::Problem;
 use smov_console::view::cluster::{
     DeploymentView, EdgeView, IstiodView, LinkState, LinkView, MeshView, NodeView, PodView, PodsView, Sight, StoreKind, StoreView,
 };
+use smov_console::view::configuration::{AppliedView, ChangeSet, CheckView, HistoryView, ResourcesView};
 use smov_console::view::split::{Canary, Configured, Intervention, InterventionKind, Reason, ServiceConfig, Shares};
 use smov_console::view::state::Door;
 use smov_console::{Console, Live, LiveConfig, Relayed, ServiceId, Why, router, system_clock};
@@ -293,6 +294,39 @@ impl Baseline for Script {
     }
 }
 
+/// This stage has no API servers, and says so.
+struct NoRules;
+
+fn no_rules<T>() -> BoxFuture<'static, Result<T, Problem>>
+where
+    T: Send + 'static,
+{
+    let problem =
+        Problem::new(StatusCode::NOT_IMPLEMENTED, "NoApiServer", "이 무대에는 API 서버가 없습니다", "There is no API server on this stage");
+    std::future::ready(Err(problem)).boxed()
+}
+
+impl Configuration for NoRules {
+    fn resources(&self) -> BoxFuture<'static, Result<ResourcesView, Problem>> {
+        no_rules()
+    }
+    fn check(&self, _: ChangeSet) -> BoxFuture<'static, Result<CheckView, Problem>> {
+        no_rules()
+    }
+    fn apply(&self, _: ChangeSet) -> BoxFuture<'static, Result<AppliedView, Problem>> {
+        no_rules()
+    }
+    fn history(&self, _: Option<String>, _: usize) -> BoxFuture<'static, Result<HistoryView, Problem>> {
+        no_rules()
+    }
+    fn rollback(&self, _: String, _: bool) -> BoxFuture<'static, Result<AppliedView, Problem>> {
+        no_rules()
+    }
+    fn undo(&self) -> BoxFuture<'static, Result<AppliedView, Problem>> {
+        no_rules()
+    }
+}
+
 impl LinkSwitch for Script {
     fn change(&self, change: LinkChange) -> BoxFuture<'static, Result<LinkView, Problem>> {
         let view = LinkView {
@@ -386,6 +420,7 @@ async fn main() -> anyhow::Result<()> {
         live: live.clone(),
         traffic: Arc::new(runner.clone()),
         baseline: Arc::new(script.clone()),
+        configuration: Arc::new(NoRules),
         link: Arc::new(script.clone()),
         records: Arc::new(script.clone()),
         series: smov_console::series::Series::default(),

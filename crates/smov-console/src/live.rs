@@ -232,6 +232,15 @@ impl Live {
         }
     }
 
+    /// Tells that rules changed (`Kind/namespace/name`); `change` is the history's number for it, where there is one.
+    pub fn tell_rules(&self, refs: &[String], change: Option<&str>) {
+        let mut news = serde_json::json!({ "at": self.now(), "refs": refs });
+        if let Some(change) = change {
+            news["change"] = change.into();
+        }
+        self.append(&mut self.journal(), "rules", &news, 0);
+    }
+
     /// Takes ▶'s state; told with the next figures.
     pub(crate) fn set_load(&self, view: LoadView) {
         self.board().load = view;

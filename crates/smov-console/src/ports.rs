@@ -1,8 +1,11 @@
 //! Ports: what the console needs done and cannot do itself. The `smov` binary implements them; tests have fakes.
 
+pub mod configuration;
+
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
+pub use self::configuration::Configuration;
 use crate::problem::Problem;
 use crate::service::ServiceId;
 use crate::view::cluster::{LinkState, LinkView};

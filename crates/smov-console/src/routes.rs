@@ -1,5 +1,6 @@
 //! The router: the page, its events, its controls, and the seed's endpoints.
 
+mod configuration;
 mod control;
 mod events;
 mod seed;
@@ -18,7 +19,7 @@ use serde::Deserialize;
 use crate::assets::Assets;
 use crate::guard::{AllowedHosts, guard};
 use crate::live::Live;
-use crate::ports::{Baseline, LinkSwitch, Records, Traffic};
+use crate::ports::{Baseline, Configuration, LinkSwitch, Records, Traffic};
 use crate::series::{Series, SeriesView};
 
 /// Everything the router needs.
@@ -32,6 +33,8 @@ pub struct Console {
     pub baseline: Arc<dyn Baseline>,
     /// The link between the clusters.
     pub link: Arc<dyn LinkSwitch>,
+    /// The rules of all clusters and their history.
+    pub configuration: Arc<dyn Configuration>,
     /// Decision records.
     pub records: Arc<dyn Records>,
     /// The last hour in figures.
@@ -54,6 +57,12 @@ pub fn router(console: Console) -> Router {
         .route("/api/v1/reset", post(control::reset))
         .route("/api/v1/requests/{id}", get(control::request))
         .route("/api/v1/series", get(series))
+        .route("/api/v1/resources", get(configuration::resources))
+        .route("/api/v1/resources/check", post(configuration::check))
+        .route("/api/v1/resources/apply", post(configuration::apply))
+        .route("/api/v1/history", get(configuration::history))
+        .route("/api/v1/history/{id}/rollback", post(configuration::rollback))
+        .route("/api/v1/undo", post(configuration::undo))
         .route("/traffic-weights", get(seed::traffic_weights))
         .route("/topology", get(seed::topology))
         .route("/deployment-status", get(seed::deployment_status))

@@ -142,7 +142,7 @@ const unknownConfigured = () => ({ state: 'unknown', code: 'NotYetRead' });
 
 /**
  * All that the page knows, folded from the server's events. `apply` says which topics changed, so that a view draws only those:
- * `all`, `lamps:S`, `stat:S`, `cfg:S`, `ticker`, `totals`, `load`, `pods`, `mesh`, `store`, `link`.
+ * `all`, `lamps:S`, `stat:S`, `cfg:S`, `ticker`, `totals`, `load`, `pods`, `mesh`, `store`, `link`, `rules`.
  */
 export class Store {
   constructor(client) {
@@ -153,6 +153,7 @@ export class Store {
     this.meta = { door: null, version: null, istio: null, lang_default: null, seed: null };
     this.store = { kind: 'unknown', cluster: null, pod: null, ready: null };
     this.link = null;
+    this.rules = null;
     this.clusters = [{ id: 'ctx1', cloud: 'NaverCloud' }, { id: 'ctx2', cloud: 'NHN Cloud' }];
     this.services = Object.fromEntries(SERVICES.map(id => [id, { host: `${id}-service`, configured: unknownConfigured(), copies_differ: false, other_cluster: null, canary: [], interventions: [], stat: emptyStat() }]));
     this.load = { running: false, rate: 12, target: 'all', canary: false, sent: 0, in_flight: 0, error: null };
@@ -212,6 +213,7 @@ export class Store {
       case 'load': this.load = { ...this.load, ...data }; return new Set(['load']);
       case 'store': this.store = data; return new Set(['store']);
       case 'link': this.link = data; return new Set(['link']);
+      case 'rules': this.rules = data; return new Set(['rules']);
       default: return new Set();
     }
   }
@@ -310,7 +312,7 @@ export class Sequencer {
 
 // ---------------------------------------------------------------- one stream per browser
 
-export const STREAM_EVENTS = ['hello', 'req', 'why', 'stat', 'cfg', 'pods', 'mesh', 'load', 'store', 'link', 'bye'];
+export const STREAM_EVENTS = ['hello', 'req', 'why', 'stat', 'cfg', 'pods', 'mesh', 'load', 'store', 'link', 'rules', 'bye'];
 
 /**
  * One event stream for all tabs of a browser. The tab that leads holds it and passes each event on over a BroadcastChannel; another tab that hears of a

@@ -21,7 +21,7 @@ use crate::api_server::ApiServer;
 
 mod kind;
 
-pub use kind::SourceKind;
+pub use kind::{SourceKind, StoredKind};
 
 /// First pause after a failure; doubles up to [`LAST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(50);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use http::{Method, Request};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use serde_json::Value;
+use serde_json::{Value, json};
 use smov_cluster::kinds::{self, Kind};
 
 /// One API server, reached with the credentials of a kubeconfig context.
@@ -18,12 +18,31 @@ pub(crate) struct Cluster {
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CallError {
-    /// The API server refused: code and its sentence.
+    /// The API server refused: code, its sentence, and the fields that it names.
     #[error("{message}")]
-    Refused { code: u16, message: String },
+    Refused { code: u16, message: String, causes: Vec<FieldCause> },
     /// It did not answer, or not as it should.
     #[error("{cluster}: {reason}")]
     Unreachable { cluster: String, reason: String },
+}
+
+/// A field that an API server finds wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FieldCause {
+    /// `spec.http[0].route`; may be empty.
+    pub(crate) field: String,
+    pub(crate) message: String,
+}
+
+/// One write of one object, exactly: no merging with what is stored.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Act<'a> {
+    /// It must not be there.
+    Create(&'a Value),
+    /// It becomes this; its `metadata.resourceVersion` must be that of what is stored.
+    Replace(&'a Value),
+    /// It goes, if it still is this one in this version.
+    Delete { namespace: &'a str, name: &'a str, uid: &'a str, version: &'a str },
 }
 
 /// How an object is written.
@@ -73,7 +92,11 @@ impl Cluster {
     async fn call(&self, request: Request<Vec<u8>>) -> Result<Value, CallError> {
         let unreachable = |reason: String| CallError::Unreachable { cluster: self.name.clone(), reason };
         self.client.request::<Value>(request).await.map_err(|error| match error {
-            kube::Error::Api(status) => CallError::Refused { code: status.code, message: status.message.clone() },
+            kube::Error::Api(status) => {
+                let causes = status.details.iter().flat_map(|details| &details.causes);
+                let causes = causes.map(|cause| FieldCause { field: cause.field.clone(), message: cause.message.clone() }).collect();
+                CallError::Refused { code: status.code, message: status.message.clone(), causes }
+            }
             other => unreachable(other.to_string()),
         })
     }
@@ -139,6 +162,37 @@ impl Cluster {
     pub(crate) async fn patch(&self, kind: &Kind, namespace: &str, name: &str, patch: &Value) -> Result<Value, CallError> {
         let uri = path(kind, kind.version, Some(namespace), Some(name)) + "?fieldManager=smov";
         self.call(Self::request(Method::PATCH, &uri, Some(("application/merge-patch+json", patch)))).await
+    }
+
+    /// Carries out one write under a manager's name; gives what is stored then.
+    pub(crate) async fn write(&self, kind: &Kind, act: Act<'_>, manager: &str, dry_run: bool) -> Result<Value, CallError> {
+        let query = format!("?fieldManager={manager}&fieldValidation=Strict{}", if dry_run { "&dryRun=All" } else { "" });
+        let told = |object: &Value| {
+            let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let version = text("/apiVersion").rsplit('/').next().filter(|version| !version.is_empty()).unwrap_or(kind.version).to_owned();
+            (version, text("/metadata/namespace"), text("/metadata/name"))
+        };
+        let request = match act {
+            Act::Create(object) => {
+                let (version, namespace, _) = told(object);
+                Self::request(Method::POST, &(path(kind, &version, Some(&namespace), None) + &query), Some(("application/json", object)))
+            }
+            Act::Replace(object) => {
+                let (version, namespace, name) = told(object);
+                let uri = path(kind, &version, Some(&namespace), Some(&name)) + &query;
+                Self::request(Method::PUT, &uri, Some(("application/json", object)))
+            }
+            Act::Delete { namespace, name, uid, version } => {
+                let mut body =
+                    json!({ "apiVersion": "v1", "kind": "DeleteOptions", "preconditions": { "uid": uid, "resourceVersion": version } });
+                if dry_run {
+                    body["dryRun"] = json!(["All"]);
+                }
+                let uri = path(kind, kind.version, Some(namespace), Some(name));
+                Self::request(Method::DELETE, &uri, Some(("application/json", &body)))
+            }
+        };
+        self.call(request).await
     }
 
     /// Deletes an object; one that is not there is fine.

@@ -12,9 +12,9 @@ use crate::routes::Console;
 use crate::view::cluster::LinkView;
 use crate::view::state::LoadView;
 
-type Body<T> = Result<Json<T>, JsonRejection>;
+pub(super) type Body<T> = Result<Json<T>, JsonRejection>;
 
-fn body<T>(body: Body<T>) -> Result<T, Problem> {
+pub(super) fn body<T>(body: Body<T>) -> Result<T, Problem> {
     body.map(|Json(value)| value).map_err(|rejection| Problem::bad_request(rejection.body_text()))
 }
 

@@ -8,9 +8,12 @@ use futures_util::future::BoxFuture;
 use http::StatusCode;
 use serde_json::{Value, json};
 use smov_console::live::{Reader, Subscription};
-use smov_console::ports::{Baseline, Changed, Ingress, LinkChange, LinkSwitch, Records, TrafficRequest};
+use smov_console::ports::{Baseline, Changed, Configuration, Ingress, LinkChange, LinkSwitch, Records, TrafficRequest};
 use smov_console::problem::Problem;
 use smov_console::view::cluster::{LinkState, LinkView};
+use smov_console::view::configuration::{
+    AppliedResult, AppliedView, ChangeSet, CheckView, CheckedView, HistoryChange, HistoryView, Outcome, ResourceView, ResourcesView,
+};
 use smov_console::view::split::{Configured, ServiceConfig, Shares};
 use smov_console::view::state::Door;
 use smov_console::{Clock, Live, LiveConfig, Relayed, ServiceId};
@@ -208,5 +211,58 @@ impl LinkSwitch for FakeLink {
         };
         self.0.set_link(Some(view.clone()));
         std::future::ready(Ok(view)).boxed()
+    }
+}
+
+/// Rules in memory: one resource; what is wished is done, and undone once.
+#[derive(Clone, Default)]
+pub(crate) struct FakeConfiguration {
+    /// What it was asked, in order.
+    pub(crate) asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl FakeConfiguration {
+    fn note(&self, what: String) {
+        self.asked.lock().unwrap().push(what);
+    }
+
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+impl Configuration for FakeConfiguration {
+    fn resources(&self) -> BoxFuture<'static, Result<ResourcesView, Problem>> {
+        let resource = ResourceView { cluster: "ctx1".into(), kind: "VirtualService".into(), name: "a".into(), ..ResourceView::default() };
+        std::future::ready(Ok(ResourcesView { resources: vec![resource], ..ResourcesView::default() })).boxed()
+    }
+
+    fn check(&self, set: ChangeSet) -> BoxFuture<'static, Result<CheckView, Problem>> {
+        self.note(format!("check {}", set.changes.len()));
+        let result = CheckedView { cluster: "ctx1".into(), outcome: Outcome::Configured, ..CheckedView::default() };
+        std::future::ready(Ok(CheckView { results: vec![result], applicable: true, commands: Vec::new() })).boxed()
+    }
+
+    fn apply(&self, set: ChangeSet) -> BoxFuture<'static, Result<AppliedView, Problem>> {
+        self.note(format!("apply {} {}", set.note.unwrap_or_default(), set.changes[0].resource_version.clone().unwrap_or_default()));
+        let result = AppliedResult { outcome: Outcome::Conflict, live_yaml: Some("kind: X\n".into()), ..AppliedResult::default() };
+        std::future::ready(Ok(AppliedView { change: String::new(), results: vec![result] })).boxed()
+    }
+
+    fn history(&self, reference: Option<String>, limit: usize) -> BoxFuture<'static, Result<HistoryView, Problem>> {
+        self.note(format!("history {} {limit}", reference.unwrap_or_default()));
+        let change = HistoryChange { id: "c1".into(), origin: "kubectl".into(), ..HistoryChange::default() };
+        std::future::ready(Ok(HistoryView { changes: vec![change], undo: Some("c1".into()), ..HistoryView::default() })).boxed()
+    }
+
+    fn rollback(&self, id: String, force: bool) -> BoxFuture<'static, Result<AppliedView, Problem>> {
+        self.note(format!("rollback {id} {force}"));
+        std::future::ready(Ok(AppliedView { change: "c2".into(), results: Vec::new() })).boxed()
+    }
+
+    fn undo(&self) -> BoxFuture<'static, Result<AppliedView, Problem>> {
+        self.note("undo".into());
+        let nothing = Problem::new(StatusCode::CONFLICT, "NothingToUndo", "되돌릴 변경이 없습니다", "There is no change to take back");
+        std::future::ready(Err(nothing)).boxed()
     }
 }

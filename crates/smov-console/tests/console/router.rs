@@ -17,7 +17,7 @@ use smov_console::view::split::{Configured, Reason, ServiceConfig};
 use smov_console::{Console, Live, ServiceId, router};
 use tower::ServiceExt;
 
-use crate::fakes::{BEGIN, FakeBaseline, FakeIngress, FakeLink, FakeRecords, events, hub, relayed, running, split};
+use crate::fakes::{BEGIN, FakeBaseline, FakeConfiguration, FakeIngress, FakeLink, FakeRecords, events, hub, relayed, running, split};
 
 fn console(live: &Live, baseline: Result<Vec<Changed>, Problem>, assets: Assets) -> Router {
     let runner = LoadRunner::new(live.clone(), Arc::new(FakeIngress::new()), Arc::new(SeededIds::new(1)), LoadLimits::default());
@@ -26,6 +26,7 @@ fn console(live: &Live, baseline: Result<Vec<Changed>, Problem>, assets: Assets)
         traffic: Arc::new(runner),
         baseline: Arc::new(FakeBaseline(baseline)),
         link: Arc::new(FakeLink(live.clone())),
+        configuration: Arc::new(FakeConfiguration::default()),
         records: Arc::new(FakeRecords),
         series: smov_console::series::Series::default(),
         allowed_hosts: AllowedHosts::loopback_and([]),

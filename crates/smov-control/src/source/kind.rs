@@ -1,5 +1,6 @@
 //! What is watched: the mesh's kinds, and the Secrets that name the other clusters.
 
+use smov_istio::resource::IstioKind;
 use smov_istio::world::WatchedKind;
 
 /// What one source reads.
@@ -18,8 +19,31 @@ pub enum SourceKind {
     RootConfigMap,
     /// Deployments: for the console, which shows how many pods are wanted. A control plane does not need them.
     Deployment,
+    /// Istio's objects that steer no proxy: for the console, which shows and keeps the history of all rules.
+    Stored(StoredKind),
     /// The ConfigMap that says what the link between local clusters is like: for the console.
     Link,
+}
+
+/// A kind of Istio's that is stored and checked, and not executed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StoredKind(IstioKind);
+
+impl StoredKind {
+    /// All of them.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let watched = |kind: &IstioKind| WatchedKind::by_name(kind.as_str()).is_some();
+        IstioKind::ALL.into_iter().filter(move |kind| !watched(kind)).map(Self)
+    }
+
+    /// As paths have it: lower case and in English's plural.
+    fn plural(self) -> String {
+        let lower = self.0.as_str().to_ascii_lowercase();
+        match lower.strip_suffix('y') {
+            Some(stem) => format!("{stem}ies"),
+            None => format!("{lower}s"),
+        }
+    }
 }
 
 impl SourceKind {
@@ -37,6 +61,7 @@ impl SourceKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Mesh(kind) => kind.as_str(),
+            Self::Stored(StoredKind(kind)) => kind.as_str(),
             Self::RemoteSecret | Self::AuthoritySecret => "Secret",
             Self::Namespace => "Namespace",
             Self::RootConfigMap => "ConfigMap",
@@ -53,6 +78,10 @@ impl SourceKind {
                 let namespace = if kind.is_of_root_namespace() { format!("namespaces/{root_namespace}/") } else { String::new() };
                 format!("/{door}/{}/{namespace}{}", kind.api_version(), kind.plural())
             }
+            Self::Stored(kind) => {
+                let (group, versions) = kind.0.group();
+                format!("/apis/{group}/{}/{}", versions[0], kind.plural())
+            }
             Self::RemoteSecret | Self::AuthoritySecret => format!("/api/v1/namespaces/{root_namespace}/secrets"),
             Self::Namespace => "/api/v1/namespaces".to_owned(),
             Self::Link => format!("/api/v1/namespaces/{root_namespace}/configmaps"),
@@ -64,7 +93,7 @@ impl SourceKind {
     /// Only objects with these labels.
     pub fn labels(self) -> Option<&'static str> {
         match self {
-            Self::Mesh(_) | Self::Deployment | Self::AuthoritySecret | Self::Namespace => None,
+            Self::Mesh(_) | Self::Stored(_) | Self::Deployment | Self::AuthoritySecret | Self::Namespace => None,
             Self::RootConfigMap => Some("istio.io/config=true"),
             Self::RemoteSecret => Some("istio/multiCluster=true"),
             Self::Link => Some("smov.dev/link"),
@@ -83,6 +112,15 @@ mod tests {
         assert_eq!(SourceKind::Mesh(WatchedKind::ServiceEntry).path("mesh"), "/apis/networking.istio.io/v1/serviceentries");
         assert_eq!(SourceKind::Mesh(WatchedKind::ConfigMap).path("mesh"), "/api/v1/namespaces/mesh/configmaps");
         assert_eq!(SourceKind::RemoteSecret.path("mesh"), "/api/v1/namespaces/mesh/secrets");
+    }
+
+    #[test]
+    fn stored_kinds_are_those_that_no_control_plane_watches() {
+        let paths: Vec<String> = StoredKind::all().map(|kind| SourceKind::Stored(kind).path("istio-system")).collect();
+        assert!(paths.contains(&"/apis/networking.istio.io/v1/sidecars".to_owned()), "{paths:?}");
+        assert!(paths.contains(&"/apis/security.istio.io/v1/authorizationpolicies".to_owned()), "{paths:?}");
+        assert!(paths.contains(&"/apis/telemetry.istio.io/v1/telemetries".to_owned()), "{paths:?}");
+        assert!(!paths.contains(&"/apis/networking.istio.io/v1/gateways".to_owned()), "{paths:?}");
     }
 
     #[test]

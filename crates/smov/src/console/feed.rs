@@ -11,7 +11,7 @@ use smov_console::guard::AllowedHosts;
 use smov_console::view::split::{OtherCopy, ServiceConfig};
 use smov_console::{Live, ServiceId};
 use smov_control::api_server::ApiServer;
-use smov_control::source::{self, News, SourceEvent, SourceId, SourceKind};
+use smov_control::source::{self, News, SourceEvent, SourceId, SourceKind, StoredKind};
 use smov_istio::weights::{ConfiguredSplit, configured_split};
 use smov_istio::world::{ProxyIdentity, Role, WatchedKind, World};
 use smov_model::names::{KubeCluster, Namespace};
@@ -26,6 +26,10 @@ use crate::kube_api;
 use crate::mesh::link;
 
 mod configured;
+mod readers;
+
+use self::readers::Known;
+pub(crate) use self::readers::{Readers, RuleEvent, RuleNews, Worlds};
 
 /// One API server that the console reads.
 #[derive(Clone)]
@@ -75,17 +79,19 @@ struct ClusterState {
     world: World,
     pods: PodsState,
     changed: bool,
+    /// Is the world another than the one that the readers have?
+    touched: bool,
 }
 
 /// What the page reads. MeshConfig and certificates steer the proxies, not what is shown, so the page need not be allowed to read them: whatever is added
 /// here, the role `theater-msa-reader` must give, as a test sees to.
 pub(crate) fn kinds() -> impl Iterator<Item = SourceKind> {
     let shown = WatchedKind::ALL.into_iter().filter(|kind| !kind.is_of_root_namespace() && *kind != WatchedKind::Secret);
-    shown.map(SourceKind::Mesh).chain([SourceKind::Deployment])
+    shown.map(SourceKind::Mesh).chain(StoredKind::all().map(SourceKind::Stored)).chain([SourceKind::Deployment])
 }
 
-/// Feeds the hub until shutdown.
-pub(crate) async fn run(live: Live, watched: Vec<Watched>, allowed: AllowedHosts, shutdown: CancellationToken) {
+/// Feeds the hub and the readers until shutdown.
+pub(crate) async fn run(live: Live, watched: Vec<Watched>, allowed: AllowedHosts, readers: Readers, shutdown: CancellationToken) {
     let root: Namespace = "istio-system".parse().expect("a DNS label");
     let (sender, mut events) = mpsc::channel::<SourceEvent>(QUEUE);
     let mut tasks = JoinSet::new();
@@ -102,13 +108,16 @@ pub(crate) async fn run(live: Live, watched: Vec<Watched>, allowed: AllowedHosts
         world: World::builder(cluster.name.clone()).build(),
         pods: PodsState::default(),
         changed: false,
+        touched: false,
     };
     let mut feed = Feed {
         live,
         clusters: watched.iter().map(state).collect(),
         waiting: watched.iter().flat_map(|cluster| kinds().map(|kind| SourceId { cluster: cluster.name.clone(), kind })).collect(),
+        unread: watched.iter().flat_map(|cluster| kinds().map(|kind| SourceId { cluster: cluster.name.clone(), kind })).collect(),
         rules_changed: false,
         hosts: RoutedHosts::new(allowed),
+        readers,
     };
     let (confirmed, mut confirmations) = mpsc::channel(QUEUE);
     for cluster in watched {
@@ -153,8 +162,11 @@ struct Feed {
     clusters: Vec<ClusterState>,
     /// Sources whose first list has not come: before all have, half a picture would be shown as the whole.
     waiting: BTreeSet<SourceId>,
+    /// Sources that were never read.
+    unread: BTreeSet<SourceId>,
     rules_changed: bool,
     hosts: RoutedHosts,
+    readers: Readers,
 }
 
 impl Feed {
@@ -172,6 +184,10 @@ impl Feed {
             return self.take_link(&news);
         }
         let word = source.kind.as_str();
+        self.tell_rules(&source, &news);
+        if matches!(news, News::Listed(_)) {
+            self.unread.remove(&source);
+        }
         let mesh = if let SourceKind::Mesh(kind) = source.kind { Some(kind) } else { None };
         let answered = match news {
             News::Listed(_) => true,
@@ -218,6 +234,27 @@ impl Feed {
                 state.pods.seen(self.live.now(), failed);
                 state.changed = true;
             }
+            // Pods of one cluster are in every world.
+            state.touched |= !matches!(news, News::Alive | News::Failed(_));
+        }
+    }
+
+    /// Passes on what was read of rules.
+    fn tell_rules(&self, source: &SourceId, news: &News) {
+        let is_rule = match source.kind {
+            SourceKind::Mesh(kind) => kind.is_rule(),
+            SourceKind::Stored(_) => true,
+            _ => false,
+        };
+        let news = match news {
+            News::Listed(objects) => RuleEvent::Listed(objects.clone()),
+            News::Applied(object) => RuleEvent::Applied(object.clone()),
+            News::Deleted(object) => RuleEvent::Deleted(object.clone()),
+            News::Alive | News::Failed(_) => return,
+        };
+        if is_rule {
+            // Nobody listens while the console ends.
+            let _ = self.readers.rules.send(RuleNews { cluster: source.cluster.as_str().to_owned(), kind: source.kind.as_str(), news });
         }
     }
 
@@ -237,6 +274,11 @@ impl Feed {
     }
 
     fn publish(&mut self) {
+        let complete = self.unread.is_empty();
+        for state in self.clusters.iter_mut().filter(|state| state.touched) {
+            state.touched = false;
+            self.readers.worlds.set(state.name.as_str(), Known { world: state.world.clone(), complete });
+        }
         for state in self.clusters.iter_mut().filter(|state| state.changed) {
             state.changed = false;
             self.live.set_pods(state.name.as_str(), state.pods.view());
@@ -300,14 +342,16 @@ mod tests {
                 change(name.as_str(), &mut object);
                 world.apply(&name, &object);
             }
-            ClusterState { name, world, pods: PodsState::default(), changed: false }
+            ClusterState { name, world, pods: PodsState::default(), changed: false, touched: false }
         });
         Feed {
             live,
             clusters: clusters.into(),
             waiting: BTreeSet::new(),
+            unread: BTreeSet::new(),
             rules_changed: true,
             hosts: RoutedHosts::new(AllowedHosts::loopback_and([])),
+            readers: Readers::new().0,
         }
     }
 

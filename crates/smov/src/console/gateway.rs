@@ -17,7 +17,8 @@ use smov_theatre::serve;
 use tokio_util::sync::CancellationToken;
 
 use super::Place;
-use super::feed::{self, Watched};
+use super::configuration::{self, MeshConfiguration};
+use super::feed::{self, Readers, Watched};
 use super::ports::{BaselineReset, IngressClient, MeshRecords, NoIngress};
 use crate::failure::{Failure, Outcome};
 use crate::roles::cannot_start;
@@ -43,11 +44,14 @@ pub(crate) async fn run() -> Outcome {
     let runner = LoadRunner::new(live.clone(), ingress, load_ids, LoadLimits::default());
     let hosts = allowed_hosts(variable("SMOV_ALLOWED_HOSTS"), variable("POD_IP"));
     let series = smov_console::series::Series::default();
+    let (readers, rules) = Readers::new();
+    let configuration = MeshConfiguration::new(clusters.clone(), readers.worlds.clone(), place.baseline.clone(), live.clone());
     let console = Console {
         live: live.clone(),
         traffic: Arc::new(runner.clone()),
         link: Arc::new(super::link::MeshLink { clusters: clusters.clone() }),
-        baseline: Arc::new(BaselineReset { folder: place.baseline.clone(), clusters }),
+        baseline: Arc::new(BaselineReset { folder: place.baseline.clone(), clusters, configuration: configuration.clone() }),
+        configuration: Arc::new(configuration.clone()),
         records: Arc::new(MeshRecords { istiods: place.istiods.clone() }),
         series: series.clone(),
         allowed_hosts: hosts.clone(),
@@ -66,7 +70,8 @@ pub(crate) async fn run() -> Outcome {
     let listener = serve::bind(&environment.listen_on(gateway::DEFAULT_PORT)).await.map_err(|error| cannot_start(&error))?;
     let background = CancellationToken::new();
     let mut tasks = tokio::task::JoinSet::new();
-    tasks.spawn(feed::run(live.clone(), watched, hosts, background.clone()));
+    tasks.spawn(feed::run(live.clone(), watched, hosts, readers, background.clone()));
+    tasks.spawn(configuration::watch::run(configuration, rules, background.clone()));
     if !place.istiods.is_empty() {
         tasks.spawn(super::why::run(live.clone(), place.istiods, background.clone()));
     }

@@ -28,7 +28,8 @@ use smov_console::view::state::{Door as DoorName, LoadView};
 use tokio_util::sync::CancellationToken;
 
 use super::Place;
-use super::feed::{self, Watched};
+use super::configuration::{self, MeshConfiguration};
+use super::feed::{self, Readers, Watched};
 use super::ports::{BaselineReset, MeshRecords};
 use crate::http::{over_socket, read_all};
 
@@ -64,11 +65,14 @@ pub(crate) async fn run(door: Door, shutdown: CancellationToken) {
     let app = GatewayApp { registry, cluster, runtime: runtime.into() };
     let hosts = AllowedHosts::loopback_and([]);
     let series = smov_console::series::Series::default();
+    let (readers, rules) = Readers::new();
+    let configuration = MeshConfiguration::new(clusters.clone(), readers.worlds.clone(), place.baseline.clone(), live.clone());
     let console = Console {
         live: live.clone(),
         traffic: Arc::new(app.clone()),
         link: Arc::new(super::link::MeshLink { clusters: clusters.clone() }),
-        baseline: Arc::new(BaselineReset { folder: place.baseline.clone(), clusters }),
+        baseline: Arc::new(BaselineReset { folder: place.baseline.clone(), clusters, configuration: configuration.clone() }),
+        configuration: Arc::new(configuration.clone()),
         records: Arc::new(MeshRecords { istiods: place.istiods.clone() }),
         series: series.clone(),
         allowed_hosts: hosts.clone(),
@@ -78,7 +82,8 @@ pub(crate) async fn run(door: Door, shutdown: CancellationToken) {
     let router = smov_console::router(console).fallback_service(guard(theatre, hosts));
     let mut tasks = tokio::task::JoinSet::new();
     // No gateway leads to this door, so no rule names it.
-    tasks.spawn(feed::run(live.clone(), watched, AllowedHosts::loopback_and([]), shutdown.clone()));
+    tasks.spawn(feed::run(live.clone(), watched, AllowedHosts::loopback_and([]), readers, shutdown.clone()));
+    tasks.spawn(configuration::watch::run(configuration, rules, shutdown.clone()));
     tasks.spawn(super::why::run(live.clone(), place.istiods, shutdown.clone()));
     tasks.spawn(super::scrape::run(live.clone(), series, shutdown.clone()));
     let (hub, token) = (live.clone(), shutdown.clone());

@@ -12,6 +12,7 @@ use smov_console::ports::{Baseline as BaselinePort, Changed, Ingress, Records, T
 use smov_console::problem::Problem;
 use smov_control::debug_client::DebugClient;
 
+use super::configuration::MeshConfiguration;
 use crate::http::{TcpClient, tcp_client};
 use crate::kube_api::Cluster;
 use crate::mesh::baseline::{self, Baseline};
@@ -77,11 +78,13 @@ pub(crate) struct BaselineReset {
     /// The state folder that remembers the baseline; `None` = this place has none.
     pub(crate) folder: Option<PathBuf>,
     pub(crate) clusters: Vec<Cluster>,
+    /// Writes into the history what it changed.
+    pub(crate) configuration: MeshConfiguration,
 }
 
 impl BaselinePort for BaselineReset {
     fn reset(&self) -> BoxFuture<'static, Result<Vec<Changed>, Problem>> {
-        let (folder, clusters) = (self.folder.clone(), self.clusters.clone());
+        let (folder, clusters, configuration) = (self.folder.clone(), self.clusters.clone(), self.configuration.clone());
         async move {
             let unknown = || {
                 Problem::new(
@@ -94,7 +97,8 @@ impl BaselinePort for BaselineReset {
             let folder = folder.ok_or_else(unknown)?;
             let baseline =
                 tokio::task::spawn_blocking(move || Baseline::of_state(&folder)).await.map_err(|_| unknown())?.map_err(|_| unknown())?;
-            let changes = baseline::reset(&baseline, &clusters).await.map_err(|error| {
+            let (changes, _) = configuration.recorded("reset", "", baseline::reset(&baseline, &clusters)).await;
+            let changes = changes.map_err(|error| {
                 Problem::new(
                     StatusCode::BAD_GATEWAY,
                     "ApiServer",

@@ -219,7 +219,7 @@ mod tests {
             assert_eq!(objects.iter().any(|object| object["metadata"]["name"] == "cp-gateway"), local.name == "ctx1");
             assert!(objects.iter().all(|object| object["metadata"]["namespace"] != "theater-msa"));
         }
-        assert_eq!(console_rights().len(), 2);
+        assert_eq!(console_rights().len(), 4);
     }
 
     #[test]
