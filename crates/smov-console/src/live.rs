@@ -29,6 +29,7 @@ use crate::view::request::{Relayed, RequestBatch, RequestRow, Why, WhyBatch, Why
 use crate::view::split::{Configured, ServiceConfig};
 use crate::view::state::{Door, LoadView, PerService, ServiceView, StatView, StateView};
 
+pub use archive::{RowFilter, Sort};
 use board::Board;
 use journal::Journal;
 pub use subscription::{Reader, Subscription};
@@ -254,6 +255,11 @@ impl Live {
     /// What is configured for a service.
     pub fn configured(&self, service: ServiceId) -> ServiceConfig {
         self.board().tally(service).config().clone()
+    }
+
+    /// The kept rows that pass a filter.
+    pub fn rows(&self, filter: &RowFilter) -> Vec<RequestRow> {
+        self.board().archive.rows(filter)
     }
 
     /// The newest row with this request id, with its why when it is known.

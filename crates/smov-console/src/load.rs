@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 pub use ids::{IdSource, RandomIds, SeededIds};
 
 use crate::live::Live;
-use crate::ports::{Burst, Ingress, LoadChange, Traffic, TrafficRequest};
+use crate::ports::{Again, Burst, Ingress, LoadChange, Traffic, TrafficRequest};
 use crate::problem::Problem;
 use crate::service::ServiceId;
 use crate::view::state::LoadView;
@@ -61,6 +61,8 @@ struct Runner {
 struct State {
     view: LoadView,
     bursts: VecDeque<Burst>,
+    /// Requests that are to be sent again, each with its id.
+    again: VecDeque<TrafficRequest>,
     /// The moment from which requests of the present rate are counted, and how many fell due since.
     anchor: Instant,
     due: u64,
@@ -80,7 +82,7 @@ impl LoadRunner {
         let view = LoadView { rate: FIRST_RATE.min(limits.rate), ..LoadView::default() };
         live.set_load(view.clone());
         let now = Instant::now();
-        let state = State { view, bursts: VecDeque::new(), anchor: now, due: 0, turn: 0, watched: now };
+        let state = State { view, bursts: VecDeque::new(), again: VecDeque::new(), anchor: now, due: 0, turn: 0, watched: now };
         Self(Arc::new(Runner { live, ingress, ids, limits, state: Mutex::new(state), changed: Notify::new() }))
     }
 
@@ -144,13 +146,23 @@ impl LoadRunner {
             state.view.sent += 1;
             self.send(in_flight, service, canary, client);
         }
+        while in_flight.len() < runner.limits.in_flight as usize
+            && let Some(request) = state.again.pop_front()
+        {
+            state.view.sent += 1;
+            self.spawn(in_flight, request);
+        }
         state.view.in_flight = u32::try_from(in_flight.len()).unwrap_or(u32::MAX);
         runner.live.set_load(state.view.clone());
         next
     }
 
     fn send(&self, in_flight: &mut JoinSet<Sent>, service: ServiceId, canary: bool, client: Option<String>) {
-        let request = TrafficRequest { id: self.0.ids.next_id(), service, path: service.path(), canary, client };
+        let (id, path) = (self.0.ids.next_id(), service.path().into());
+        self.spawn(in_flight, TrafficRequest { id, service, path, canary, headers: Vec::new(), client });
+    }
+
+    fn spawn(&self, in_flight: &mut JoinSet<Sent>, request: TrafficRequest) {
         let sending = self.0.ingress.send(request);
         in_flight.spawn(async move { sending.await.err() });
     }
@@ -198,17 +210,39 @@ impl LoadRunner {
         }
         let mut state = self.state();
         if state.view.burst + burst.count > limit {
-            return Err(Problem::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "BurstsWaiting",
-                "앞서 보낸 묶음이 아직 남아 있습니다. 잠시 뒤에 다시 누르세요",
-                "Earlier bursts are still being sent; try again in a moment",
-            ));
+            return Err(bursts_waiting());
         }
         state.view.burst += burst.count;
         state.bursts.push_back(burst);
         state.watched = Instant::now();
         Ok(self.announce(state))
+    }
+
+    /// Queues the same request several times.
+    pub fn queue_again(&self, again: &Again) -> Result<Vec<String>, Problem> {
+        let limit = Again::MOST;
+        if again.count == 0 || again.count > limit {
+            return Err(too_much(
+                &format!("한 번에 1건에서 {limit}건까지 다시 보낼 수 있습니다"),
+                &format!("A request can be sent again 1 to {limit} times"),
+            ));
+        }
+        let mut state = self.state();
+        if state.again.len() as u32 + again.count > self.0.limits.burst {
+            return Err(bursts_waiting());
+        }
+        let ids: Vec<String> = (0..again.count).map(|_| self.0.ids.next_id()).collect();
+        state.again.extend(ids.iter().map(|id| TrafficRequest {
+            id: id.clone(),
+            service: again.service,
+            path: again.path.clone().into(),
+            canary: false,
+            headers: again.headers.clone(),
+            client: again.client.clone(),
+        }));
+        state.watched = Instant::now();
+        self.announce(state);
+        Ok(ids)
     }
 
     fn announce(&self, state: MutexGuard<'_, State>) -> LoadView {
@@ -234,10 +268,23 @@ impl Traffic for LoadRunner {
     fn burst(&self, burst: Burst) -> BoxFuture<'static, Result<LoadView, Problem>> {
         std::future::ready(self.queue(burst)).boxed()
     }
+
+    fn again(&self, again: Again) -> BoxFuture<'static, Result<Vec<String>, Problem>> {
+        std::future::ready(self.queue_again(&again)).boxed()
+    }
 }
 
 /// Why a request got no answer, if it got none.
 type Sent = Option<String>;
+
+fn bursts_waiting() -> Problem {
+    Problem::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "BurstsWaiting",
+        "앞서 보낸 묶음이 아직 남아 있습니다. 잠시 뒤에 다시 누르세요",
+        "Earlier bursts are still being sent; try again in a moment",
+    )
+}
 
 fn too_much(text_ko: &str, text_en: &str) -> Problem {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "OutOfRange", text_ko, text_en)

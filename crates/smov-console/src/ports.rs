@@ -1,6 +1,9 @@
 //! Ports: what the console needs done and cannot do itself. The `smov` binary implements them; tests have fakes.
 
 pub mod configuration;
+mod inspect;
+
+use std::borrow::Cow;
 
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -11,6 +14,8 @@ use crate::service::ServiceId;
 use crate::view::cluster::{LinkState, LinkView};
 use crate::view::state::{LoadView, Target};
 
+pub use inspect::{Again, Explain, ExplainRequest, From, Override};
+
 /// One request of ▶ or of a burst.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrafficRequest {
@@ -19,9 +24,11 @@ pub struct TrafficRequest {
     /// The service it is for.
     pub service: ServiceId,
     /// `/users/` ….
-    pub path: &'static str,
+    pub path: Cow<'static, str>,
     /// To be sent with `x-canary: true`.
     pub canary: bool,
+    /// More headers.
+    pub headers: Vec<(String, String)>,
     /// The browser that asked for the burst, to be sent as `x-smov-client`.
     pub client: Option<String>,
 }
@@ -95,6 +102,8 @@ pub trait Traffic: Send + Sync {
     fn change(&self, change: LoadChange) -> BoxFuture<'static, Result<LoadView, Problem>>;
     /// Queues a burst.
     fn burst(&self, burst: Burst) -> BoxFuture<'static, Result<LoadView, Problem>>;
+    /// Queues the same request several times; gives the ids that they will have.
+    fn again(&self, again: Again) -> BoxFuture<'static, Result<Vec<String>, Problem>>;
 }
 
 /// A change of the link between the clusters; what is absent stays.

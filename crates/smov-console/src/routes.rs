@@ -3,6 +3,7 @@
 mod configuration;
 mod control;
 mod events;
+mod inspect;
 mod seed;
 
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use serde::Deserialize;
 use crate::assets::Assets;
 use crate::guard::{AllowedHosts, guard};
 use crate::live::Live;
-use crate::ports::{Baseline, Configuration, LinkSwitch, Records, Traffic};
+use crate::ports::{Baseline, Configuration, Explain, LinkSwitch, Records, Traffic};
 use crate::series::{Series, SeriesView};
 
 /// Everything the router needs.
@@ -39,6 +40,8 @@ pub struct Console {
     pub records: Arc<dyn Records>,
     /// The last hour in figures.
     pub series: Series,
+    /// Decisions worked out.
+    pub explain: Arc<dyn Explain>,
     /// Who may call.
     pub allowed_hosts: AllowedHosts,
     /// The page's files.
@@ -53,9 +56,9 @@ pub fn router(console: Console) -> Router {
         .route("/api/v1/state", get(events::state))
         .route("/api/v1/load", post(control::load))
         .route("/api/v1/load/burst", post(control::burst))
+        .route("/api/v1/load/again", post(inspect::load_again))
         .route("/api/v1/link", post(control::link))
         .route("/api/v1/reset", post(control::reset))
-        .route("/api/v1/requests/{id}", get(control::request))
         .route("/api/v1/series", get(series))
         .route("/api/v1/resources", get(configuration::resources))
         .route("/api/v1/resources/check", post(configuration::check))
@@ -63,6 +66,10 @@ pub fn router(console: Console) -> Router {
         .route("/api/v1/history", get(configuration::history))
         .route("/api/v1/history/{id}/rollback", post(configuration::rollback))
         .route("/api/v1/undo", post(configuration::undo))
+        .route("/api/v1/requests", get(inspect::requests))
+        .route("/api/v1/requests/{id}", get(inspect::request))
+        .route("/api/v1/requests/{id}/again", post(inspect::again))
+        .route("/api/v1/explain", post(inspect::explain))
         .route("/traffic-weights", get(seed::traffic_weights))
         .route("/topology", get(seed::topology))
         .route("/deployment-status", get(seed::deployment_status))

@@ -61,6 +61,11 @@ impl ServiceId {
         Self::ALL.into_iter().find(|service| service.host() == host)
     }
 
+    /// The service that a path of the theatre belongs to.
+    pub fn of_path(path: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|service| path.starts_with(service.path().trim_end_matches('/')))
+    }
+
     /// Its place in [`Self::ALL`].
     pub(crate) fn index(self) -> usize {
         self as usize

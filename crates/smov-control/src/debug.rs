@@ -12,7 +12,7 @@ use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
 use futures_util::stream;
@@ -63,6 +63,7 @@ pub(crate) fn debug_routes(debug: Arc<Debug>) -> Router {
         .route("/debug/diagnostics", get(diagnostics))
         .route("/debug/snapshot/{pod}", get(snapshot))
         .route("/debug/security/{pod}", get(security))
+        .route("/debug/what-if/{pod}", post(what_if))
         .route("/metrics", get(metrics))
         .route("/readyz", get(ready))
         .with_state(debug)
@@ -129,6 +130,24 @@ async fn security(State(debug): Shared, Path(pod): Path<String>) -> Response {
     let asked = debug.publisher.send(Command::Security { proxy, reply }).await;
     match (asked, answer.await) {
         (Ok(()), Ok(told)) => Json(told).into_response(),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, "the control plane is stopping\n").into_response(),
+    }
+}
+
+/// What a pod's proxy would get if these objects were applied; nothing is.
+async fn what_if(State(debug): Shared, Path(pod): Path<String>, Json(objects): Json<Vec<serde_json::Value>>) -> Response {
+    let unknown = || (StatusCode::NOT_FOUND, format!("no connected proxy of pod `{pod}`\n")).into_response();
+    let Some((namespace, role)) = debug.proxies.named(&pod) else { return unknown() };
+    let proxy = ProxyIdentity { cluster: debug.cluster.clone(), namespace, pod: pod.clone(), role: role.into() };
+    let (reply, answer) = oneshot::channel();
+    let asked = debug.publisher.send(Command::WhatIf { proxy, objects, reply }).await;
+    match (asked, answer.await) {
+        (Ok(()), Ok(mut told)) => {
+            if let Cow::Owned(bare) = without_keys(&told.snapshot) {
+                told.snapshot = bare;
+            }
+            Json(told).into_response()
+        }
         _ => (StatusCode::SERVICE_UNAVAILABLE, "the control plane is stopping\n").into_response(),
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
@@ -18,7 +18,7 @@ use smov_model::record::Record;
 use smov_model::snapshot::Snapshot;
 use tokio::net::UnixStream;
 
-use crate::status::{Distributed, EndpointGone, EndpointKnown, PodEdge, RowEvent, Syncz};
+use crate::status::{Distributed, EndpointGone, EndpointKnown, PodEdge, RowEvent, Syncz, WhatIf};
 
 /// How long a whole answer may take; over the 5 s of `/debug/endpoint-gone` and `/debug/endpoint-known`.
 const PATIENCE: Duration = Duration::from_secs(7);
@@ -111,6 +111,21 @@ impl DebugClient {
         }
     }
 
+    /// What the proxy of a pod would get if these objects of its cluster were applied; `None` when it is not connected.
+    pub async fn what_if(&self, pod: &str, objects: &[serde_json::Value]) -> Result<Option<WhatIf>, DebugError> {
+        let body = Bytes::from(serde_json::to_vec(objects)?);
+        let request = Request::post(format!("/debug/what-if/{}", escape(pod)))
+            .header(http::header::HOST, "istiod")
+            .header(http::header::CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
+            .expect("the path is escaped");
+        match self.whole(request).await? {
+            (StatusCode::OK, body) => Ok(Some(serde_json::from_slice(&body)?)),
+            (StatusCode::NOT_FOUND, _) => Ok(None),
+            (status, body) => Err(unexpected(status, &body)),
+        }
+    }
+
     /// Waits until no connected proxy leads to the pod's address any more; `false` when that takes over 5 s.
     pub async fn endpoint_gone(&self, address: std::net::IpAddr) -> Result<bool, DebugError> {
         self.gone(&address.to_string()).await
@@ -166,22 +181,33 @@ impl DebugClient {
     }
 
     async fn get(&self, path: &str) -> Result<(StatusCode, Bytes), DebugError> {
+        self.whole(question(path)).await
+    }
+
+    async fn whole(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), DebugError> {
         let whole = async {
-            let response = self.open(path).await?;
+            let response = self.send(request).await?;
             Ok((response.status(), response.into_body().collect().await?.to_bytes()))
         };
         tokio::time::timeout(PATIENCE, whole).await.unwrap_or(Err(DebugError::Timeout))
     }
 
     async fn open(&self, path: &str) -> Result<Response<Incoming>, DebugError> {
+        self.send(question(path)).await
+    }
+
+    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, DebugError> {
         let away = |source| DebugError::Away { socket: self.socket.to_path_buf(), source };
         let stream = UnixStream::connect(&self.socket).await.map_err(away)?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         // Ends with the answer's body, or when that is dropped.
         tokio::spawn(connection);
-        let request = Request::get(path).header(http::header::HOST, "istiod").body(Empty::<Bytes>::new());
-        Ok(sender.send_request(request.expect("the path is escaped")).await?)
+        Ok(sender.send_request(request).await?)
     }
+}
+
+fn question(path: &str) -> Request<Full<Bytes>> {
+    Request::get(path).header(http::header::HOST, "istiod").body(Full::default()).expect("the path is escaped")
 }
 
 fn unexpected(status: StatusCode, body: &[u8]) -> DebugError {

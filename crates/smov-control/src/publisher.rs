@@ -19,6 +19,7 @@ use tracing::{debug, info};
 
 use crate::proxies::{Proxies, Published};
 use crate::source::{News, SourceEvent, SourceId, SourceKind};
+use crate::status::WhatIf;
 
 mod view;
 pub(crate) use view::{SourceState, View};
@@ -46,6 +47,8 @@ pub(crate) enum Command {
     Admit(Admission),
     /// How are a proxy's connections secured, and why?
     Security { proxy: ProxyIdentity, reply: oneshot::Sender<Vec<ClusterSecurity>> },
+    /// What would a proxy get if these objects were applied?
+    WhatIf { proxy: ProxyIdentity, objects: Vec<serde_json::Value>, reply: oneshot::Sender<WhatIf> },
 }
 
 /// A proxy at the door.
@@ -215,7 +218,21 @@ impl Publisher {
                 // Whoever asked may have given up.
                 let _ = reply.send(told.into_values().collect());
             }
+            Command::WhatIf { proxy, objects, reply } => {
+                let _ = reply.send(self.what_if(&proxy, &objects));
+            }
         }
+    }
+
+    /// Compiles for a proxy from a copy of the world to which objects of the own cluster were applied; nothing is published.
+    fn what_if(&self, proxy: &ProxyIdentity, objects: &[serde_json::Value]) -> WhatIf {
+        let mut world = self.world.clone();
+        let own = world.own_cluster().clone();
+        let findings = objects.iter().flat_map(|object| world.apply(&own, object).diagnostics).collect();
+        let prepared = Prepared::new(&world);
+        let mut snapshot = prepared.snapshot_for(proxy, SnapshotVersion { epoch: self.epoch, number: self.number }).snapshot;
+        snapshot.protected = self.protected();
+        WhatIf { snapshot, security: prepared.security_of(proxy).into_values().collect(), findings }
     }
 
     fn take_event(&mut self, SourceEvent { source, news }: SourceEvent) {

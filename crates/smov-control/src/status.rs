@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use smov_istio::diagnostic::{Diagnostic, Severity};
+use smov_istio::explain::ClusterSecurity;
 use smov_model::names::{KubeCluster, Namespace, ResourceRef};
 use smov_model::record::{EdgeCount, Row};
-use smov_model::snapshot::SnapshotVersion;
+use smov_model::snapshot::{Snapshot, SnapshotVersion};
 use smov_model::wire::ProxyRole;
 
 /// `/debug/syncz`: who runs on what, and where it was read from.
@@ -130,6 +131,18 @@ pub struct Distributed {
     pub distributed: bool,
     /// The pods whose proxies do not yet; empty also while the control plane itself has not seen the version.
     pub behind: Vec<String>,
+}
+
+/// `/debug/what-if/{pod}`: what a proxy would get.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WhatIf {
+    /// Its snapshot.
+    pub snapshot: Snapshot,
+    /// How its connections would be secured.
+    pub security: Vec<ClusterSecurity>,
+    /// What is wrong with the objects; one with an error is not taken, the live one stays.
+    pub findings: Vec<Diagnostic>,
 }
 
 /// `/debug/endpoint-known`.

@@ -381,6 +381,7 @@ fn record(request_id: &str) -> smov_model::record::Record {
         method: "GET".to_owned(),
         authority: "movie-service:8082".to_owned(),
         path: "/movies/".to_owned(),
+        headers: Vec::new(),
         snapshot: smov_model::snapshot::SnapshotVersion { epoch: 1, number: 2 },
         virtual_host: None,
         rule: None,

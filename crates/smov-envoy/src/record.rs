@@ -117,6 +117,7 @@ impl<'a> Reading<'a> {
             method: entry.method.clone().unwrap_or_default(),
             authority: entry.authority.clone().unwrap_or_default(),
             path: path_of(entry).0.to_owned(),
+            headers: self.headers_read(),
             snapshot: self.snapshot.version,
             virtual_host: self.host.map(|host| host.name.clone()),
             rule: self.rule.map(|(index, entry, rule)| RuleTaken { index, entry, origin: rule.origin.clone() }),
@@ -186,6 +187,17 @@ impl<'a> Reading<'a> {
         };
         let looked_at = self.rule.map_or(host.rules.len(), |(index, ..)| index);
         host.skipped(looked_at, &head)
+    }
+
+    /// The headers that the host's rules look at, with what the log noted of them.
+    fn headers_read(&self) -> Vec<(String, Option<String>)> {
+        let rules = self.host.map_or(&[][..], |host| &host.rules);
+        let entries = rules.iter().flat_map(|rule| &rule.matches);
+        let names: std::collections::BTreeSet<String> = entries
+            .flat_map(|entry| entry.headers.iter().chain(&entry.without_headers))
+            .map(|(name, _)| name.to_ascii_lowercase())
+            .collect();
+        names.into_iter().map(|name| (self.entry.note(&name).map(str::to_owned), name)).map(|(value, name)| (name, value)).collect()
     }
 
     /// The request's headers as they came, as far as they were noted.

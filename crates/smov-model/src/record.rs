@@ -40,6 +40,9 @@ pub struct Record {
     pub authority: String,
     /// Path as matched, without query.
     pub path: String,
+    /// The headers that the host's rules look at, each with the value that the request had; `None` = the request had no such header.
+    #[serde(default)]
+    pub headers: Vec<(String, Option<String>)>,
     /// The snapshot that the request kept.
     pub snapshot: SnapshotVersion,
     /// The virtual host; `None` = nobody knows the host.

@@ -3,6 +3,7 @@
 //! Two doors use the same wiring: the api-gateway pod (behind the mesh) and the operator door of `smov up` (through no proxy).
 
 pub(crate) mod configuration;
+pub(crate) mod explain;
 pub(crate) mod feed;
 pub(crate) mod gateway;
 pub(crate) mod hosts;

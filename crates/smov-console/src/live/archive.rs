@@ -2,8 +2,68 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use serde::Deserialize;
+
+use crate::service::ServiceId;
 use crate::view::request::{RequestRow, WhyRow};
 
+/// Which rows are asked for; what is absent does not matter.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct RowFilter {
+    /// The service.
+    pub service: Option<ServiceId>,
+    /// The cluster that answered; `none` = no pod did.
+    pub cluster: Option<String>,
+    /// A status (`503`) or a class (`5xx`).
+    pub status: Option<String>,
+    /// A response flag that it has; `any` = any.
+    pub flag: Option<String>,
+    /// The browser that sent it.
+    pub client: Option<String>,
+    /// A part of the request id.
+    pub id: Option<String>,
+    /// The order.
+    pub sort: Sort,
+    /// The most rows; 50 unless said otherwise.
+    pub limit: Option<usize>,
+}
+
+/// The order of rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sort {
+    /// Newest first.
+    #[default]
+    Newest,
+    /// Slowest first.
+    Slow,
+}
+
+impl RowFilter {
+    fn takes(&self, row: &RequestRow) -> bool {
+        // A field of a form that was left empty asks for nothing.
+        let wants =
+            |wanted: &Option<String>, fits: &dyn Fn(&str) -> bool| wanted.as_deref().is_none_or(|text| text.is_empty() || fits(text));
+        let flags = row.flags.as_deref().unwrap_or("-");
+        self.service.is_none_or(|service| service == row.svc)
+            && wants(&self.cluster, &|cluster| row.cluster.as_deref().unwrap_or("none") == cluster)
+            && wants(&self.status, &|status| match status.strip_suffix("xx") {
+                Some(class) => (row.status / 100).to_string() == class,
+                None => row.status.to_string() == status,
+            })
+            && wants(&self.flag, &|flag| if flag == "any" { flags != "-" } else { flags.split(',').any(|one| one == flag) })
+            && wants(&self.client, &|client| {
+                row.mine
+                    .as_deref()
+                    .is_some_and(|mine| mine == client || mine.strip_prefix(client).is_some_and(|rest| rest.starts_with('.')))
+            })
+            && wants(&self.id, &|id| row.id.contains(id))
+    }
+}
+
+/// Rows given where nobody says how many.
+const FEW: usize = 50;
 /// Rows kept.
 const ROWS: usize = 2_048;
 /// Whys kept that came before their row.
@@ -75,6 +135,15 @@ impl Archive {
     pub(crate) fn find(&self, id: &str) -> Option<&RequestRow> {
         let index = self.by_id.get(id)?.checked_sub(self.first)?;
         self.kept.get(usize::try_from(index).ok()?).map(|kept| &kept.row)
+    }
+
+    /// The newest rows that pass.
+    pub(crate) fn rows(&self, filter: &RowFilter) -> Vec<RequestRow> {
+        let mut rows: Vec<&RequestRow> = self.kept.iter().rev().map(|kept| &kept.row).filter(|row| filter.takes(row)).collect();
+        if filter.sort == Sort::Slow {
+            rows.sort_by(|left, right| right.ms.total_cmp(&left.ms));
+        }
+        rows.into_iter().take(filter.limit.unwrap_or(FEW).min(ROWS)).cloned().collect()
     }
 
     fn at(&mut self, number: u64) -> Option<&mut Kept> {

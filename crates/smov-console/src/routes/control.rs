@@ -1,9 +1,8 @@
-//! ▶, bursts, the link, reset, and one request's story.
+//! ▶, bursts, the link, reset.
 
 use axum::Json;
+use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use crate::ports::{Burst, LinkChange, LoadChange};
@@ -12,6 +11,7 @@ use crate::routes::Console;
 use crate::view::cluster::LinkView;
 use crate::view::state::LoadView;
 
+/// A body that may not be what it should.
 pub(super) type Body<T> = Result<Json<T>, JsonRejection>;
 
 pub(super) fn body<T>(body: Body<T>) -> Result<T, Problem> {
@@ -37,26 +37,4 @@ pub(super) async fn link(State(console): State<Console>, change: Body<LinkChange
 pub(super) async fn reset(State(console): State<Console>) -> Result<Json<Value>, Problem> {
     let changed = console.baseline.reset().await?;
     Ok(Json(json!({ "changed": changed })))
-}
-
-/// `GET /api/v1/requests/{id}`.
-pub(super) async fn request(State(console): State<Console>, Path(id): Path<String>) -> Response {
-    let observed = console.live.find(&id);
-    let (records, reason, texts) = match console.records.records(id.clone()).await {
-        Ok(records) if records.is_empty() => (
-            Value::Null,
-            json!("NotKept"),
-            json!({ "text_ko": "기록이 없습니다(보관 1,000건을 넘김)", "text_en": "No record (only the last 1,000 are kept)" }),
-        ),
-        Ok(records) => (Value::Array(records), Value::Null, Value::Null),
-        Err(problem) => {
-            let texts = json!({ "text_ko": problem.reason.text_ko, "text_en": problem.reason.text_en });
-            (Value::Null, json!(problem.reason.code), texts)
-        }
-    };
-    let mut answer = json!({ "id": id, "observed": observed, "records": records, "reason": reason });
-    if let (Value::Object(answer), Value::Object(texts)) = (&mut answer, texts) {
-        answer.extend(texts);
-    }
-    Json(answer).into_response()
 }

@@ -283,6 +283,17 @@ impl Trace {
         headers
     }
 
+    /// The headers that the host's rules look at, the missing ones too.
+    fn headers_read(&self) -> Vec<(String, Option<String>)> {
+        let Some(host) = &self.host else { return Vec::new() };
+        let values = |index: usize| self.headers.iter().filter(move |(at, _)| *at == index).map(|(_, value)| text(value));
+        let told = host.headers_read.iter().enumerate().map(|(index, name)| {
+            let found = values(index).collect::<Vec<_>>().join(",");
+            (name.to_string(), values(index).next().map(|_| found))
+        });
+        told.collect()
+    }
+
     /// Why the rules before the one taken did not take the request, by the same function that decided.
     fn skipped(&self) -> Vec<SkippedRule> {
         let Some(host) = &self.host else { return Vec::new() };
@@ -313,6 +324,7 @@ impl Trace {
             method: self.method.to_string(),
             authority: text(&self.authority),
             path: self.path.path().to_owned(),
+            headers: self.headers_read(),
             snapshot: self.version.unwrap_or(SnapshotVersion { epoch: 0, number: 0 }),
             virtual_host: self.host.as_ref().map(|host| host.host.name.clone()),
             rule: taken,

@@ -9,16 +9,18 @@ use smov_model::snapshot::Snapshot;
 use crate::cli::{Explain, Global, Output};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::printer;
-use crate::text::{self, Language};
+use crate::text::{self, Language, Text};
 
 mod difference;
 mod expect;
 mod from_files;
-mod live;
-mod mtls;
+pub(crate) mod live;
+pub(crate) mod mtls;
 mod record;
 mod sheet;
 mod told;
+
+pub(crate) use record::told_record;
 
 /// Whose proxy was asked, and what has to be said about the answer.
 pub(crate) struct Asked {
@@ -83,20 +85,28 @@ fn question(explain: &Explain) -> Result<Option<Question>, Failure> {
     question.map(Some).map_err(|error| Failure::new(Exit::Usage, text::PLAIN, &[&error]).hint(text::EXPLAIN_NEEDS_URL_HINT, &[]))
 }
 
-/// What the proxy does before it looks at routes: the path's normal form, and at a gateway the server's port behind the one dialled.
-fn settle(question: &mut Question, asked: &mut Asked, language: Language) {
-    if let Some(normal) = smov_proxy::normalize_path(&question.path, asked.snapshot.path_normalization) {
-        asked.notes.push(language.line(text::NOTE_PATH, &[&normal]));
+/// What the proxy does before it looks at routes: the path's normal form, and at a gateway the server's port behind the one dialled. Gives
+/// the sentences about it, each with its argument.
+pub(crate) fn settled(question: &mut Question, snapshot: &Snapshot, role: Role) -> Vec<(Text, String)> {
+    let mut notes = Vec::new();
+    if let Some(normal) = smov_proxy::normalize_path(&question.path, snapshot.path_normalization) {
+        notes.push((text::NOTE_PATH, normal.clone()));
         question.path = normal;
     }
-    let ports: Vec<Port> = asked.snapshot.ingress.keys().copied().collect();
-    if asked.role == Role::Gateway
+    let ports: Vec<Port> = snapshot.ingress.keys().copied().collect();
+    if role == Role::Gateway
         && !ports.contains(&question.port)
         && let Some(port) = ports.first()
     {
-        asked.notes.push(language.line(text::NOTE_GATEWAY_PORT, &[&port.to_string()]));
+        notes.push((text::NOTE_GATEWAY_PORT, port.to_string()));
         question.port = *port;
     }
+    notes
+}
+
+fn settle(question: &mut Question, asked: &mut Asked, language: Language) {
+    let notes = settled(question, &asked.snapshot, asked.role);
+    asked.notes.extend(notes.iter().map(|(note, argument)| language.line(*note, &[argument])));
 }
 
 fn document(question: &Question, asked: &Asked, explanation: &Explanation, results: &[expect::Checked]) -> serde_json::Value {
@@ -106,10 +116,10 @@ fn document(question: &Question, asked: &Asked, explanation: &Explanation, resul
         "source": asked.source,
         "notes": asked.notes,
         "podsAssumed": asked.pods_assumed,
-        "mtls": mtls::of(asked, explanation),
+        "mtls": mtls::of(&asked.security, explanation),
         "notEnforced": asked.policies,
         "explanation": explanation,
-        "chances": mtls::chances(asked, explanation),
+        "chances": mtls::chances(&asked.security, explanation),
         "expectations": results.iter().map(|one| json!({"expected": one.expected, "met": one.met, "actual": one.actual})).collect::<Vec<_>>(),
     })
 }

@@ -18,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Place;
 use super::configuration::{self, MeshConfiguration};
-use super::feed::{self, Readers, Watched};
+use super::feed::{Readers, Watched, self};
+use super::explain::MeshExplain;
 use super::ports::{BaselineReset, IngressClient, MeshRecords, NoIngress};
 use crate::failure::{Failure, Outcome};
 use crate::roles::cannot_start;
@@ -54,6 +55,7 @@ pub(crate) async fn run() -> Outcome {
         configuration: Arc::new(configuration.clone()),
         records: Arc::new(MeshRecords { istiods: place.istiods.clone() }),
         series: series.clone(),
+        explain: Arc::new(MeshExplain { istiods: place.istiods.clone() }),
         allowed_hosts: hosts.clone(),
         assets: place.assets(),
     };

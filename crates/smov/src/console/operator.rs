@@ -16,20 +16,23 @@ use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
 use http::StatusCode;
 use http_body_util::{BodyExt, Full};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use smov_cluster::kinds::POD;
 use smov_cluster::kubelet::app_socket;
 use smov_cluster::registry::{Registry, Selector};
 use smov_console::Console;
 use smov_console::follow::{ByteStream, EventSource, Follower};
 use smov_console::guard::{AllowedHosts, guard};
-use smov_console::ports::{Burst, LoadChange, Traffic};
+use smov_console::ports::{Again, Burst, LoadChange, Traffic};
 use smov_console::problem::Problem;
 use smov_console::view::state::{Door as DoorName, LoadView};
 use tokio_util::sync::CancellationToken;
 
 use super::Place;
 use super::configuration::{self, MeshConfiguration};
-use super::feed::{self, Readers, Watched};
+use super::feed::{Readers, Watched, self};
+use super::explain::MeshExplain;
 use super::ports::{BaselineReset, MeshRecords};
 use crate::http::{over_socket, read_all};
 
@@ -75,6 +78,7 @@ pub(crate) async fn run(door: Door, shutdown: CancellationToken) {
         configuration: Arc::new(configuration.clone()),
         records: Arc::new(MeshRecords { istiods: place.istiods.clone() }),
         series: series.clone(),
+        explain: Arc::new(MeshExplain { istiods: place.istiods.clone() }),
         allowed_hosts: hosts.clone(),
         assets: place.assets(),
     };
@@ -127,7 +131,7 @@ impl GatewayApp {
         over_socket(&self.socket()?, request).await.map_err(|error| error.to_string())
     }
 
-    async fn post(self, path: &'static str, body: Vec<u8>) -> Result<LoadView, Problem> {
+    async fn post<T: DeserializeOwned>(self, path: &'static str, body: Vec<u8>) -> Result<T, Problem> {
         let away = |detail: String| {
             Problem::new(
                 StatusCode::BAD_GATEWAY,
@@ -150,6 +154,12 @@ impl GatewayApp {
         }
         serde_json::from_slice(&body).map_err(|error| away(error.to_string()))
     }
+}
+
+/// What the gateway app answers to `again`.
+#[derive(Deserialize)]
+struct Ids {
+    ids: Vec<String>,
 }
 
 impl EventSource for GatewayApp {
@@ -179,6 +189,15 @@ impl Traffic for GatewayApp {
 
     fn burst(&self, burst: Burst) -> BoxFuture<'static, Result<LoadView, Problem>> {
         self.clone().post("/api/v1/load/burst", serde_json::to_vec(&burst).unwrap_or_default()).boxed()
+    }
+
+    fn again(&self, again: Again) -> BoxFuture<'static, Result<Vec<String>, Problem>> {
+        let app = self.clone();
+        async move {
+            let sent: Ids = app.post("/api/v1/load/again", serde_json::to_vec(&again).unwrap_or_default()).await?;
+            Ok(sent.ids)
+        }
+        .boxed()
     }
 }
 

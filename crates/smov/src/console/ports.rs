@@ -58,6 +58,9 @@ fn traffic(base: &str, host: Option<&HeaderValue>, request: &TrafficRequest) -> 
     if request.canary {
         built = built.header("x-canary", HeaderValue::from_static("true"));
     }
+    for (name, value) in &request.headers {
+        built = built.header(name, value);
+    }
     if let Some(client) = &request.client {
         built = built.header("x-smov-client", client);
     }
@@ -126,7 +129,7 @@ pub(crate) struct MeshRecords {
 
 impl Records for MeshRecords {
     fn records(&self, request_id: String) -> BoxFuture<'static, Result<Vec<Value>, Problem>> {
-        let clients: Vec<_> = self.istiods.iter().map(|(_, socket)| DebugClient::new(socket.clone())).collect();
+        let clients: Vec<_> = self.istiods.iter().map(|(cluster, socket)| (cluster.clone(), DebugClient::new(socket.clone()))).collect();
         async move {
             let unavailable = |detail: String| {
                 Problem::new(
@@ -140,19 +143,19 @@ impl Records for MeshRecords {
             if clients.is_empty() {
                 return Err(unavailable(String::new()));
             }
-            let answers = futures_util::future::join_all(clients.iter().map(|client| client.requests(&request_id))).await;
+            let answers = futures_util::future::join_all(clients.iter().map(|(_, client)| client.requests(&request_id))).await;
             let (mut records, mut errors) = (Vec::new(), Vec::new());
-            for answer in answers {
+            for ((cluster, _), answer) in clients.iter().zip(answers) {
                 match answer {
-                    Ok(found) => records.extend(found),
+                    Ok(found) => records.extend(found.into_iter().map(|record| (cluster, record))),
                     Err(error) => errors.push(error.to_string()),
                 }
             }
             if records.is_empty() && !errors.is_empty() {
                 return Err(unavailable(errors.join("; ")));
             }
-            records.sort_by_key(|record| record.started);
-            Ok(records.iter().filter_map(|record| serde_json::to_value(record).ok()).collect())
+            records.sort_by_key(|(_, record)| record.started);
+            Ok(records.iter().map(|(cluster, record)| crate::commands::explain::told_record(cluster, record)).collect())
         }
         .boxed()
     }
@@ -164,8 +167,14 @@ mod tests {
 
     #[test]
     fn traffic_asks_for_the_name_that_the_gateways_rules_are_for() {
-        let request =
-            TrafficRequest { id: "a".into(), service: smov_console::ServiceId::User, path: "/users/", canary: false, client: None };
+        let request = TrafficRequest {
+            id: "a".into(),
+            service: smov_console::ServiceId::User,
+            path: "/users/".into(),
+            canary: false,
+            headers: Vec::new(),
+            client: None,
+        };
         let built = |host: Option<&str>| {
             let client = IngressClient::new("http://cp-gateway.istio-system".to_owned(), host.map(str::to_owned));
             traffic(&client.base, client.host.as_ref(), &request).unwrap()

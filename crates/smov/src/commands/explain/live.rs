@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use serde::Deserialize;
 use smov_control::debug_client::{DebugClient, DebugError};
-use smov_istio::explain::{Explanation, Outcome};
+use smov_istio::explain::{ClusterSecurity, Explanation, Outcome};
 use smov_istio::world::Role;
 use smov_model::snapshot::Snapshot;
 use smov_model::wire::ProxyRole;
@@ -19,8 +19,8 @@ use crate::mesh::state::RunInfo;
 use crate::text::{self, Language};
 
 /// The caller whom people mean when they name none.
-const DEFAULT_CALLER: &str = "api-gateway";
-const DEFAULT_NAMESPACE: &str = "theater-msa";
+pub(crate) const DEFAULT_CALLER: &str = "api-gateway";
+pub(crate) const DEFAULT_NAMESPACE: &str = "theater-msa";
 /// A sidecar's admin port.
 const ADMIN: u16 = 15000;
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -36,42 +36,72 @@ pub(super) fn control_planes(global: &Global, context: Option<&str>) -> Result<V
     Ok(clients)
 }
 
+/// Whose proxy is looked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    /// Pod, workload or `app` label of a sidecar's pod.
+    pub(crate) name: &'a str,
+    pub(crate) namespace: &'a str,
+    /// The ingress gateway instead.
+    pub(crate) gateway: bool,
+}
+
+/// A connected proxy.
+pub(crate) struct Found {
+    /// The cluster of its control plane.
+    pub(crate) cluster: String,
+    pub(crate) client: DebugClient,
+    pub(crate) snapshot: Snapshot,
+    pub(crate) security: Vec<ClusterSecurity>,
+}
+
+impl Wanted<'_> {
+    /// Asks the control planes one after the other; the names of others that would have done where nobody fits.
+    pub(crate) async fn find(self, control_planes: Vec<(String, DebugClient)>) -> Result<Result<Found, Vec<String>>, DebugError> {
+        let mut others = Vec::new();
+        for (cluster, client) in control_planes {
+            for proxy in client.syncz().await?.proxies {
+                let fits = match (self.gateway, proxy.role) {
+                    (true, ProxyRole::Gateway) => true,
+                    (false, ProxyRole::Sidecar) => proxy.namespace.as_str() == self.namespace,
+                    _ => false,
+                };
+                if !fits {
+                    continue;
+                }
+                let Some(snapshot) = client.snapshot(&proxy.pod).await? else { continue };
+                let workload = &snapshot.proxy;
+                if self.gateway || workload.pod == self.name || workload.name == self.name || workload.app() == self.name {
+                    let security = client.security(&proxy.pod).await?.unwrap_or_default();
+                    return Ok(Ok(Found { cluster, client, snapshot, security }));
+                }
+                others.push(workload.name.clone());
+            }
+        }
+        others.sort();
+        others.dedup();
+        Ok(Err(others))
+    }
+}
+
 /// The snapshot of the caller's sidecar, or of the ingress gateway.
 pub(super) async fn ask(global: &Global, explain: &Explain, language: Language) -> Result<Asked, Failure> {
     let name = explain.from.as_deref().unwrap_or(DEFAULT_CALLER);
-    let namespace = explain.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
-    let mut others = Vec::new();
-    for (cluster, client) in control_planes(global, explain.context.as_deref())? {
-        let proxies = match client.syncz().await {
-            Ok(syncz) => syncz.proxies,
-            Err(error) => return Err(unreachable(&error)),
-        };
-        for proxy in proxies {
-            let fits = match (explain.gateway, proxy.role) {
-                (true, ProxyRole::Gateway) => true,
-                (false, ProxyRole::Sidecar) => proxy.namespace.as_str() == namespace,
-                _ => false,
-            };
-            if !fits {
-                continue;
-            }
-            let Some(snapshot) = client.snapshot(&proxy.pod).await.map_err(|error| unreachable(&error))? else { continue };
+    let wanted = Wanted { name, namespace: explain.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE), gateway: explain.gateway };
+    match wanted.find(control_planes(global, explain.context.as_deref())?).await.map_err(|error| unreachable(&error))? {
+        Ok(Found { cluster, snapshot, security, .. }) => {
             let workload = &snapshot.proxy;
-            if explain.gateway || workload.pod == name || workload.name == name || workload.app() == name {
-                let from = language.line(text::FROM_POD, &[&workload.pod, &cluster, workload.namespace.as_str()]);
-                let role = if explain.gateway { Role::Gateway } else { Role::Sidecar };
-                let notes = vec![language.line(text::NOTE_COMPUTED, &[])];
-                let security = client.security(&proxy.pod).await.map_err(|error| unreachable(&error))?.unwrap_or_default();
-                return Ok(Asked { snapshot, role, from, source: "mesh", notes, pods_assumed: false, security, policies: Vec::new() });
-            }
-            others.push(workload.name.clone());
+            let from = language.line(text::FROM_POD, &[&workload.pod, &cluster, workload.namespace.as_str()]);
+            let role = if explain.gateway { Role::Gateway } else { Role::Sidecar };
+            let notes = vec![language.line(text::NOTE_COMPUTED, &[])];
+            Ok(Asked { snapshot, role, from, source: "mesh", notes, pods_assumed: false, security, policies: Vec::new() })
+        }
+        Err(others) => {
+            let (name, list) = (if explain.gateway { "cp-gateway" } else { name }, others.join(", "));
+            let failure = Failure::new(Exit::Usage, text::EXPLAIN_NO_CALLER, &[&name]);
+            Err(if list.is_empty() { failure } else { failure.hint(text::EXPLAIN_NO_CALLER_HINT, &[&list]) })
         }
     }
-    others.sort();
-    others.dedup();
-    let (name, list) = (if explain.gateway { "cp-gateway" } else { name }, others.join(", "));
-    let failure = Failure::new(Exit::Usage, text::EXPLAIN_NO_CALLER, &[&name]);
-    Err(if list.is_empty() { failure } else { failure.hint(text::EXPLAIN_NO_CALLER_HINT, &[&list]) })
 }
 
 /// A question to a control plane that failed.
@@ -92,7 +122,7 @@ struct EndpointHealth {
 }
 
 /// Adds what the caller's proxy knows of its endpoints. Where it does not say, nothing is added: unknown stays unknown.
-pub(super) async fn add_health(snapshot: &Snapshot, explanation: &mut Explanation) {
+pub(crate) async fn add_health(snapshot: &Snapshot, explanation: &mut Explanation) {
     let own = snapshot.peers.iter().find(|(_, workload)| workload.pod == snapshot.proxy.pod && workload.cluster == snapshot.proxy.cluster);
     let Some((address, _)) = own else { return };
     let Some(clusters) = clusters(*address).await else { return };

@@ -9,15 +9,15 @@ use super::Asked;
 use crate::text::{self, Language};
 
 /// What is said of the clusters that a request may go to, for the JSON document.
-pub(super) fn of<'a>(asked: &'a Asked, explanation: &Explanation) -> Vec<&'a ClusterSecurity> {
+pub(crate) fn of<'a>(security: &'a [ClusterSecurity], explanation: &Explanation) -> Vec<&'a ClusterSecurity> {
     let Outcome::Forward { odds } = &explanation.outcome else { return Vec::new() };
-    odds.iter().filter_map(|one| find(asked, one)).collect()
+    odds.iter().filter_map(|one| find(security, one)).collect()
 }
 
 /// How the request ends: where no endpoint of a cluster lets the caller in, or the caller none of them, nobody answers.
-pub(super) fn chances(asked: &Asked, explanation: &Explanation) -> Vec<Chance> {
+pub(crate) fn chances(security: &[ClusterSecurity], explanation: &Explanation) -> Vec<Chance> {
     let refused = |cluster: &ClusterName| {
-        let servers = asked.security.iter().find(|one| one.cluster == *cluster).map(|one| one.servers.as_slice()).unwrap_or_default();
+        let servers = security.iter().find(|one| one.cluster == *cluster).map(|one| one.servers.as_slice()).unwrap_or_default();
         let closed = |server: &ServerSide| matches!(server.verdict, Verdict::RefusedByCallee | Verdict::RefusedByCaller);
         !servers.is_empty() && servers.iter().all(closed)
     };
@@ -35,14 +35,14 @@ pub(super) fn chances(asked: &Asked, explanation: &Explanation) -> Vec<Chance> {
     told
 }
 
-fn find<'a>(asked: &'a Asked, odds: &Odds) -> Option<&'a ClusterSecurity> {
-    asked.security.iter().find(|one| one.cluster == odds.cluster)
+fn find<'a>(security: &'a [ClusterSecurity], odds: &Odds) -> Option<&'a ClusterSecurity> {
+    security.iter().find(|one| one.cluster == odds.cluster)
 }
 
 /// The rows. Clusters that are secured alike are told once.
 pub(super) fn told(odds: &[Odds], asked: &Asked, language: Language) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
-    for security in odds.iter().filter_map(|one| find(asked, one)) {
+    for security in odds.iter().filter_map(|one| find(&asked.security, one)) {
         for server in &security.servers {
             // In files it is the namespace's label that brings sidecars, and that may be elsewhere.
             let unknown = asked.source == "files" && server.mode.is_none();

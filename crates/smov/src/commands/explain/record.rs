@@ -31,12 +31,7 @@ pub(super) async fn run(global: &Global, id: &str, language: Language) -> Outcom
     records.sort_by_key(|(_, record)| record.started);
     if global.output == Output::Json {
         // The records as the page's API gives them, each with the cluster of its proxy.
-        let told = |(cluster, record): &(String, Record)| {
-            let mut value = serde_json::to_value(record).expect("a record serialises");
-            value["cluster_of_proxy"] = json!(cluster);
-            value
-        };
-        let records: Vec<_> = records.iter().map(told).collect();
+        let records: Vec<_> = records.iter().map(|(cluster, record)| told_record(cluster, record)).collect();
         printer::line(&serde_json::to_string_pretty(&json!({"id": id, "records": records})).expect("JSON values serialise"));
         return Ok(());
     }
@@ -59,6 +54,13 @@ pub(super) async fn run(global: &Global, id: &str, language: Language) -> Outcom
         }
     }
     Ok(())
+}
+
+/// A record with the cluster of its proxy.
+pub(crate) fn told_record(cluster: &str, record: &Record) -> serde_json::Value {
+    let mut value = serde_json::to_value(record).expect("a record serialises");
+    value["cluster_of_proxy"] = json!(cluster);
+    value
 }
 
 fn sheet(record: &Record, language: Language) -> Sheet {

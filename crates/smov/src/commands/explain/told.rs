@@ -69,8 +69,10 @@ fn sheet(question: &Question, asked: &Asked, explanation: &Explanation, language
         }
         Outcome::Redirect { .. } | Outcome::DirectResponse { .. } | Outcome::NoRoute | Outcome::UnknownHost { .. } => {}
     }
-    sheet
-        .row(label(text::LABEL_ENDS), mtls::chances(asked, explanation).iter().map(|chance| ends(chance, explanation, language)).collect());
+    sheet.row(
+        label(text::LABEL_ENDS),
+        mtls::chances(&asked.security, explanation).iter().map(|chance| ends(chance, explanation, language)).collect(),
+    );
     sheet.row(label(text::LABEL_NOTE), asked.notes.clone());
     sheet
 }
