@@ -71,7 +71,8 @@ async function setLoad(change) {
 let theatre = null, operations = null;
 const withTheatre = () => (theatre ??= import('./theatre.js').then(module => module.mount({ store, ask, openRequest })));
 const withOperations = () => (operations ??= import('./operations.js').then(module => module.mount({ store, connected })));
-const openRequest = row => withOperations().then(part => part.openRequest(row));
+/** One request in the inspector, at an address of its own. */
+const openRequest = row => navigate(`/inspect?req=${encodeURIComponent(row.id)}`);
 
 // ---------------------------------------------------------------- other views
 

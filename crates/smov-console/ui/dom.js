@@ -148,7 +148,7 @@ export async function call(path, body) {
   const text = await answer.text();
   let json = null;
   try { json = JSON.parse(text); } catch { json = null; }
-  if (!answer.ok) throw new Error(reasonOf(json, answer.status));
+  if (!answer.ok) throw Object.assign(new Error(reasonOf(json, answer.status)), { problem: json });
   return json;
 }
 

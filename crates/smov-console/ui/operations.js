@@ -1,7 +1,7 @@
-// The state of both clusters, and one request in detail.
+// The state of both clusters, and the link between them.
 
-import { CLUSTERS, age, clock, deploymentLight, duration, lampOf, linkKind, podsKnown } from './core.js';
-import { call, either, find, flagSentence, glyph, h, icon, mark, picture, put, reasonOf, root, t, toast, tone } from './dom.js';
+import { CLUSTERS, age, deploymentLight, linkKind, podsKnown } from './core.js';
+import { call, find, glyph, h, icon, mark, picture, put, root, t, toast, tone } from './dom.js';
 
 const LIGHT_ICON = { ok: 'check', warn: 'clock', err: 'x', unknown: 'clock', idle: 'pause' };
 
@@ -14,7 +14,6 @@ export function mount({ store, connected }) {
     drawLink: () => link.draw(),
     tick: () => clusters.tick(),
     words: () => { clusters.draw(); link.draw(); },
-    openRequest: row => showRequest(store, row),
   };
 }
 
@@ -122,40 +121,4 @@ class Link {
     mark(chip, 'title', link.error ?? '');
     for (const button of this.buttons) mark(button, 'aria-pressed', String(button.dataset.link === kind));
   }
-}
-
-// ---------------------------------------------------------------- one request
-
-async function showRequest(store, row) {
-  const dialog = find('request'), body = find('request-body');
-  const records = h('div', { class: 'records' }, h('p', { class: 'muted' }, t('request.records.loading')));
-  body.replaceChildren(facts(store, row), records);
-  if (!dialog.open) dialog.showModal();
-  try {
-    const answer = await fetch(`/api/v1/requests/${encodeURIComponent(row.id)}`);
-    const json = await answer.json().catch(() => null);
-    if (!answer.ok) throw new Error(reasonOf(json, answer.status));
-    const found = json.records ?? [];
-    records.replaceChildren(found.length > 0 ? h('h3', null, t('request.records')) : h('p', { class: 'muted' }, t('request.records.none', { reason: either(json.text_ko, json.text_en) ?? json.reason ?? t('none') })), ...found.map(record => table(flatten(record))));
-  } catch (error) { records.replaceChildren(h('p', { class: 'muted' }, t('request.records.none', { reason: error.message }))); }
-}
-
-function facts(store, row) {
-  const kind = lampOf(row);
-  const where = kind === 'miss' ? t('ticker.missed') : kind === 'unknown' ? t('ticker.noname') : `${row.cluster} · ${row.pod ?? '–'}`;
-  const flags = row.flags === null || row.flags === undefined ? t('unknown') : flagSentence(row.flags);
-  const rows = [
-    ['request.what', `${row.m} ${row.path} · ${clock(row.ts)}`], ['request.where', where], ['request.version', row.version ?? '–'], ['request.status', String(row.status)], ['request.ms', duration(row.ms)], ['request.flags', flags],
-    ['request.rule', row.rule ?? t('unknown')], ...(row.subset ? [['request.subset', row.subset]] : []), ['request.attempts', row.attempts ?? t('unknown')], ['request.delay', row.delay_ms ? duration(row.delay_ms) : t('none')],
-    ['request.canary', t(row.canary ? 'request.yes' : 'request.no')], ['request.client', store.isMine(row) ? t('request.mine') : row.mine ?? t('none')], ['request.id', row.id],
-  ];
-  return table(rows.map(([key, value]) => [t(key), String(value)]));
-}
-
-const table = rows => h('dl', { class: 'kv' }, ...rows.flatMap(([key, value]) => [h('dt', null, key), h('dd', null, value)]));
-
-/** A record's fields as `a.b` and text, so that whatever a proxy knows can be read. */
-function flatten(value, path = '') {
-  if (value === null || typeof value !== 'object') return [[path, String(value)]];
-  return Object.entries(value).flatMap(([key, inner]) => flatten(inner, path ? `${path}.${key}` : key));
 }

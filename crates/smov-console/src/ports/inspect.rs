@@ -44,6 +44,8 @@ pub struct From {
     pub namespace: Option<String>,
     /// Its cluster.
     pub cluster: Option<String>,
+    /// The ingress gateway instead of a sidecar.
+    pub gateway: bool,
 }
 
 /// A resource in place of the live one.

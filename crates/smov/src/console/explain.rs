@@ -37,7 +37,8 @@ async fn explain(istiods: Vec<(String, DebugClient)>, request: ExplainRequest) -
     let question = question(&request)?;
     let found = find(istiods, &request).await?;
     let objects = objects(&request.overrides, &found.cluster, found.snapshot.proxy.namespace.as_str())?;
-    let now = told(&question, &found.snapshot, &found.security).await;
+    let role = if request.from.as_ref().is_some_and(|from| from.gateway) { Role::Gateway } else { Role::Sidecar };
+    let now = told(&question, &found.snapshot, &found.security, role).await;
     let workload = &found.snapshot.proxy;
     let mut answer = json!({
         "computed": true,
@@ -53,7 +54,7 @@ async fn explain(istiods: Vec<(String, DebugClient)>, request: ExplainRequest) -
         if has_errors(&what_if.findings) {
             return Err(refused(&what_if.findings));
         }
-        answer["then"] = told(&question, &what_if.snapshot, &what_if.security).await;
+        answer["then"] = told(&question, &what_if.snapshot, &what_if.security, role).await;
         answer["findings"] = what_if.findings.iter().map(finding).collect();
         // Each cluster has its own rules: those of another cluster do not act on this caller.
         answer["without_effect"] = json!(elsewhere);
@@ -87,7 +88,7 @@ async fn find(istiods: Vec<(String, DebugClient)>, request: &ExplainRequest) -> 
     }
     let name = from.workload.as_deref().unwrap_or(live::DEFAULT_CALLER);
     let namespace = from.namespace.as_deref().unwrap_or(live::DEFAULT_NAMESPACE);
-    match (Wanted { name, namespace, gateway: false }).find(istiods).await.map_err(|error| away(&error))? {
+    match (Wanted { name, namespace, gateway: from.gateway }).find(istiods).await.map_err(|error| away(&error))? {
         Ok(found) => Ok(found),
         Err(others) => Err(Problem::new(
             StatusCode::NOT_FOUND,
@@ -124,10 +125,10 @@ fn objects(overrides: &[Override], cluster: &str, namespace: &str) -> Result<Vec
 }
 
 /// What comes of a request under a snapshot.
-async fn told(question: &Question, snapshot: &Snapshot, security: &[ClusterSecurity]) -> Value {
+async fn told(question: &Question, snapshot: &Snapshot, security: &[ClusterSecurity], role: Role) -> Value {
     let mut question = question.clone();
-    let notes = settled(&mut question, snapshot, Role::Sidecar);
-    let mut explanation = explain_snapshot(snapshot, Role::Sidecar, question.port, &question.head());
+    let notes = settled(&mut question, snapshot, role);
+    let mut explanation = explain_snapshot(snapshot, role, question.port, &question.head());
     live::add_health(snapshot, &mut explanation).await;
     json!({
         "snapshot": snapshot.version,
