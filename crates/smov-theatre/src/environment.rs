@@ -1,6 +1,10 @@
 //! What a pod is told by its environment, read once.
 
-use std::{collections::HashMap, path::PathBuf, time::Duration};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use crate::{
     ServiceName,
@@ -42,6 +46,8 @@ pub struct Environment {
     pub copy_headers: bool,
     /// `GATEWAY_KEEP_HOST=on`: the gateway asks for the browser's authority instead of the service's.
     pub keep_host: bool,
+    /// Where the app's switches are mounted: [`crate::switches::FOLDER`] below `SMOV_ROOT`, or below `/`.
+    pub switches: PathBuf,
     /// `UPSTREAM_TIMEOUT_MS`.
     pub upstream_timeout: Duration,
 }
@@ -101,6 +107,7 @@ impl Environment {
             proxy,
             copy_headers: switch("COPY_HEADERS", variable("COPY_HEADERS").as_deref(), true)?,
             keep_host: switch("GATEWAY_KEEP_HOST", variable("GATEWAY_KEEP_HOST").as_deref(), false)?,
+            switches: root.as_deref().unwrap_or(Path::new("/")).join(crate::switches::FOLDER),
             upstream_timeout: number("UPSTREAM_TIMEOUT_MS", variable("UPSTREAM_TIMEOUT_MS"))?
                 .map_or(UPSTREAM_TIMEOUT, Duration::from_millis),
         })

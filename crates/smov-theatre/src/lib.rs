@@ -22,6 +22,7 @@ pub mod problem;
 pub mod serve;
 pub mod service;
 pub mod store;
+pub mod switches;
 mod trace_headers;
 
 pub use environment::Environment;

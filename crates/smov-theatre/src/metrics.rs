@@ -8,6 +8,8 @@ use std::{
 
 use http::StatusCode;
 
+use crate::switches::Switches;
+
 /// Upper bounds of the store's latency buckets, in microseconds and as `le` text in seconds.
 const BOUNDS: [(u64, &str); 9] = [
     (100, "0.0001"),
@@ -50,7 +52,7 @@ impl Metrics {
     }
 
     /// Prometheus text format; `record` is the plural of what this service creates.
-    pub(crate) fn render(&self, record: &str) -> String {
+    pub(crate) fn render(&self, record: &str, switches: &Switches) -> String {
         let mut text = String::with_capacity(2048);
         let counters = [
             (format!("theatre_{record}_created_total"), "Records created.", &self.created),
@@ -67,6 +69,19 @@ impl Metrics {
             line(&mut text, format_args!("theatre_http_responses_total{{class=\"{}xx\"}} {}", class + 1, count.load(Relaxed)));
         }
         line(&mut text, format_args!("# HELP theatre_store_seconds Time of store calls.\n# TYPE theatre_store_seconds histogram"));
+        let (touched, on) = (switches.touched.load(Relaxed), u8::from(switches.armed()));
+        line(
+            &mut text,
+            format_args!(
+                "# HELP theatre_app_switch Whether an app switch is on.\n# TYPE theatre_app_switch gauge\ntheatre_app_switch {on}"
+            ),
+        );
+        line(
+            &mut text,
+            format_args!(
+                "# HELP theatre_app_switch_requests_total Requests that an app switch touched.\n# TYPE theatre_app_switch_requests_total counter\ntheatre_app_switch_requests_total {touched}"
+            ),
+        );
         let mut below = 0;
         let bounds = BOUNDS.iter().map(|(_, bound)| *bound).chain(["+Inf"]);
         for (bound, count) in bounds.zip(&self.store_calls) {
@@ -94,7 +109,10 @@ mod tests {
         metrics.store_call(Duration::from_millis(20));
         metrics.store_call(Duration::from_secs(60));
         metrics.answered(StatusCode::CONFLICT);
-        let text = metrics.render("bookings");
+        let identity =
+            crate::identity::Identity { cluster: "ctx1".into(), pod: "a".into(), service: "booking-service".into(), version: "v1".into() };
+        let text = metrics.render("bookings", &Switches::new(crate::ServiceName::Booking, &identity));
+        assert!(text.contains("theatre_app_switch 0\n"));
         assert!(text.contains("theatre_store_seconds_bucket{le=\"0.0001\"} 1\n"));
         assert!(text.contains("theatre_store_seconds_bucket{le=\"0.05\"} 2\n"));
         assert!(text.contains("theatre_store_seconds_bucket{le=\"+Inf\"} 3\n"));

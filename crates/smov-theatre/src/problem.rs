@@ -92,6 +92,8 @@ pub enum ProblemKind {
     UpstreamUnavailable,
     /// A service further on took too long.
     UpstreamTimeout,
+    /// Somebody switched this pod to fail.
+    Switched,
 }
 
 impl ProblemKind {
@@ -119,6 +121,7 @@ impl ProblemKind {
             Self::UpstreamUnavailable => {
                 (StatusCode::SERVICE_UNAVAILABLE, "upstream-unavailable", "upstream service unavailable", "상위 서비스 사용 불가")
             }
+            Self::Switched => (StatusCode::INTERNAL_SERVER_ERROR, "app-switch", "this pod was switched to fail", "장애 스위치가 켜진 파드"),
             Self::UpstreamTimeout => {
                 (StatusCode::GATEWAY_TIMEOUT, "upstream-timeout", "upstream service timed out", "상위 서비스 시간 초과")
             }
@@ -184,6 +187,18 @@ impl ApiError {
         let mut error = Self::new(kind, detail, detail_ko);
         error.problem.upstream = Some(service.to_owned());
         error.problem.upstream_status = status.map(|status| status.as_u16());
+        error
+    }
+
+    /// The failure that an app switch asked for, in the switch's words.
+    pub(crate) fn switched(status: StatusCode, said: &str) -> Self {
+        let mut error = Self::new(
+            ProblemKind::Switched,
+            format!("the app switch of this pod says `{said}`"),
+            format!("이 파드의 장애 스위치가 `{said}`(으)로 켜져 있습니다"),
+        );
+        error.status = status;
+        error.problem.status = status.as_u16();
         error
     }
 

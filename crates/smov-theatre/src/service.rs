@@ -33,6 +33,7 @@ use crate::{
     problem::{ApiError, ProblemKind},
     serve::{self, BindError},
     store::{self, Page, Reply, Store, StoreError},
+    switches::{Switches, X_APP_SWITCH},
     trace_headers::X_REQUEST_ID,
 };
 
@@ -109,10 +110,15 @@ pub async fn run(service: ServiceName, environment: Environment, shutdown: Cance
     let preparing = shutdown.child_token();
     let stop_preparing = preparing.clone().drop_guard();
     let preparation = tokio::spawn(prepare(desk.clone(), preparing));
+    let (switched, stop, folder) = (desk.clone(), shutdown.clone(), environment.switches.clone());
+    let switches = tokio::spawn(async move { switched.switches.follow(folder, stop).await });
     serve::run(router(&desk, &environment), listener, shutdown).await;
     drop(stop_preparing);
     if let Err(error) = preparation.await {
         tracing::error!(%error, "first data");
+    }
+    if let Err(error) = switches.await {
+        tracing::error!(%error, "app switches");
     }
     Ok(())
 }
@@ -146,6 +152,7 @@ pub struct Desk {
     signature: [(HeaderName, HeaderValue); 4],
     store: Arc<dyn Store>,
     metrics: Metrics,
+    switches: Switches,
     clock: fn() -> Timestamp,
 }
 
@@ -153,7 +160,13 @@ impl Desk {
     /// `clock` says what time it is.
     pub fn new(service: ServiceName, environment: &Environment, store: Arc<dyn Store>, clock: fn() -> Timestamp) -> Self {
         let identity = environment.identity(service);
-        Self { service, signature: identity.headers(), identity, store, metrics: Metrics::default(), clock }
+        let switches = Switches::new(service, &identity);
+        Self { service, signature: identity.headers(), identity, store, metrics: Metrics::default(), switches, clock }
+    }
+
+    /// What makes this pod fail, where somebody wishes it.
+    pub fn switches(&self) -> &Switches {
+        &self.switches
     }
 
     /// Waits for a store call and takes its time.
@@ -208,14 +221,16 @@ async fn sign(State(desk): State<Arc<Desk>>, request: Request, next: Next) -> Re
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let id = request_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default();
     let span = tracing::info_span!("request", request_id = id, %method, path = uri.path());
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let mut response = if desk.switches.armed() && !spared(uri.path()) {
+        switched(&desk, request, next).instrument(span.clone()).await
+    } else {
+        next.run(request).instrument(span.clone()).await
+    };
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
         span.in_scope(|| tracing::info!(status = response.status().as_u16(), detail = error.detail(), "problem"));
-        let allow = response.headers_mut().remove(header::ALLOW);
+        let kept = [header::ALLOW, X_APP_SWITCH].map(|name| response.headers_mut().remove(&name).map(|value| (name, value)));
         response = error.render(uri.path(), request_id.as_ref());
-        if let Some(allow) = allow {
-            response.headers_mut().insert(header::ALLOW, allow);
-        }
+        response.headers_mut().extend(kept.into_iter().flatten());
     }
     let headers = response.headers_mut();
     for (name, value) in &desk.signature {
@@ -228,13 +243,36 @@ async fn sign(State(desk): State<Arc<Desk>>, request: Request, next: Next) -> Re
     response
 }
 
+/// What the kubelet and Prometheus ask for: no switch touches it.
+fn spared(path: &str) -> bool {
+    matches!(path, "/healthz" | "/readyz" | "/metrics")
+}
+
+/// A request while something is switched on.
+async fn switched(desk: &Desk, request: Request, next: Next) -> Response {
+    let Some(fate) = desk.switches.fate() else { return next.run(request).await };
+    tracing::info!(switch = fate.said, "app switch acts");
+    if fate.hang {
+        desk.switches.released().await;
+    }
+    if let Some(time) = fate.wait {
+        tokio::time::sleep(time).await;
+    }
+    let mut response = match fate.fail {
+        Some(status) => ApiError::switched(status, &fate.said).into_response(),
+        None => next.run(request).await,
+    };
+    response.headers_mut().extend(HeaderValue::from_str(&fate.said).map(|said| (X_APP_SWITCH, said)));
+    response
+}
+
 async fn ready(State(desk): State<Arc<Desk>>) -> Result<&'static str, ApiError> {
     desk.prepare().await?;
     Ok("ready\n")
 }
 
 async fn metrics(State(desk): State<Arc<Desk>>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], desk.metrics.render(desk.service.records()))
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], desk.metrics.render(desk.service.records(), &desk.switches))
 }
 
 async fn no_such_path(uri: Uri) -> ApiError {

@@ -46,7 +46,8 @@ pub(super) fn routes(desk: Arc<Desk>, environment: &Environment) -> Router {
     let router = with_slash(Router::new(), "/bookings", get(list).post(create));
     let router = with_slash(router, "/bookings/{id}", get(find).delete(cancel));
     let router = with_slash(router, "/bookings/user/{id}", get(of_user));
-    with_slash(router, "/screenings/{id}/seats", get(seats)).with_state(BookingDesk { desk, upstreams: Upstreams::new(environment) })
+    with_slash(router, "/screenings/{id}/seats", get(seats))
+        .with_state(BookingDesk { upstreams: Upstreams::new(desk.clone(), environment), desk })
 }
 
 /// Bookings, oldest first.

@@ -7,7 +7,7 @@ use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use serde::de::DeserializeOwned;
 
-use super::ServiceName;
+use super::{Desk, ServiceName};
 use crate::{
     client::{CallError, MeshClient},
     environment::Environment,
@@ -19,17 +19,22 @@ use crate::{
 const MAX_ANSWER: usize = 1024 * 1024;
 
 /// The other services as booking-service sees them.
-#[derive(Debug)]
 pub(super) struct Upstreams {
     users: MeshClient,
     movies: MeshClient,
     copy_headers: bool,
+    desk: Arc<Desk>,
 }
 
 impl Upstreams {
-    pub(super) fn new(environment: &Environment) -> Arc<Self> {
+    pub(super) fn new(desk: Arc<Desk>, environment: &Environment) -> Arc<Self> {
         let client = |service| MeshClient::new(environment.origin(service), environment.proxy.as_ref(), environment.upstream_timeout);
-        Arc::new(Self { users: client(ServiceName::User), movies: client(ServiceName::Movie), copy_headers: environment.copy_headers })
+        Arc::new(Self {
+            users: client(ServiceName::User),
+            movies: client(ServiceName::Movie),
+            copy_headers: environment.copy_headers,
+            desk,
+        })
     }
 
     /// A record of user-service; none when it says 404. `inbound` are the headers of the request that this call is for.
@@ -53,7 +58,7 @@ impl Upstreams {
             tracing::error!(%error, path, "no valid path");
             ApiError::not_found("path", "경로", path)
         })?;
-        if self.copy_headers {
+        if self.copy_headers && !self.desk.switches.drops_headers() {
             trace_headers::copy(inbound, request.headers_mut());
         }
         let response = client.send(request, None).await.map_err(|error| call_failed(service, &error))?;

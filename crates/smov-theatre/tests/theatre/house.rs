@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    path::Path,
     sync::{Arc, Mutex},
 };
 
@@ -134,11 +135,26 @@ fn clock() -> Timestamp {
     "2026-11-22T12:00:00+09:00".parse().unwrap()
 }
 
+async fn desk(service: ServiceName, environment: &Environment) -> Arc<Desk> {
+    let store = store::open(&environment.store).await.unwrap();
+    Arc::new(Desk::new(service, environment, store, clock))
+}
+
 async fn start(service: ServiceName, variables: &[(&str, &str)]) -> Running {
     let environment = environment(variables);
-    let store = store::open(&environment.store).await.unwrap();
-    let desk = Arc::new(Desk::new(service, &environment, store, clock));
+    let desk = desk(service, &environment).await;
     Running::start(service::router(&desk, &environment)).await
+}
+
+/// user-service on the house's store, its switches in this folder, followed until `stop`.
+pub(crate) async fn switched_user_service(house: &House, folder: &Path, stop: CancellationToken) -> (Server, JoinHandle<()>) {
+    let store = store_url(&house.folder.path().join("theatre.db"));
+    let environment = environment(&[("STORE_URL", store.as_str())]);
+    let desk = desk(ServiceName::User, &environment).await;
+    let running = Running::start(service::router(&desk, &environment)).await;
+    let folder = folder.to_owned();
+    let following = tokio::spawn(async move { desk.switches().follow(folder, stop).await });
+    (running.server, following)
 }
 
 /// The three services on one SQLite file, prepared.

@@ -10,3 +10,4 @@ mod echo;
 mod gateway;
 mod house;
 mod services;
+mod switches;
