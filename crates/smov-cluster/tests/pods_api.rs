@@ -47,6 +47,10 @@ impl PodAccess for Told {
     fn dial<'a>(&'a self, _: &'a Value, port: u16) -> BoxFuture<'a, Result<Dialled, ApiError>> {
         async move { Err(ApiError::bad_request(format!("port {port}"))) }.boxed()
     }
+    fn kill<'a>(&'a self, pod: &'a Value, container: &'a str) -> BoxFuture<'a, Result<(), ApiError>> {
+        let message = format!("{container} of {} is killed", pod["metadata"]["name"]);
+        async { Err(ApiError::bad_request(message)) }.boxed()
+    }
     fn measure(&self) -> BoxFuture<'_, Measured> {
         let usage =
             Usage { namespace: "default".to_owned(), pod: "a".to_owned(), container: "app".to_owned(), processors: 0.25, memory: 1 << 20 };

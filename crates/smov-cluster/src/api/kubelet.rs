@@ -90,6 +90,9 @@ pub trait PodAccess: LogSource {
     /// Connects to a port of the pod as a program inside it would.
     fn dial<'a>(&'a self, pod: &'a Value, port: u16) -> BoxFuture<'a, Result<Dialled, ApiError>>;
 
+    /// Ends the container's process at once, as a crash would: nothing is asked, nothing is drained.
+    fn kill<'a>(&'a self, pod: &'a Value, container: &'a str) -> BoxFuture<'a, Result<(), ApiError>>;
+
     /// Measures what the containers of this cluster use now.
     fn measure(&self) -> BoxFuture<'_, Measured>;
 }

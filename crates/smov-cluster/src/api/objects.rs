@@ -30,6 +30,7 @@ pub(super) async fn handle(api: &Api, call: Call, target: Target, body: Body) ->
         Some("exec" | "attach") => return live::handle(api, call, &target).await,
         Some("portforward") => return portforward::handle(api, call, &target).await,
         Some("eviction") if call.method == Method::POST => return eviction::handle(api, &call, &target, body).await,
+        Some("kill") if call.method == Method::POST => return live::kill(api, &call, &target).await,
         Some("log") if call.method == Method::GET => return logs::handle(api, &call, &target),
         Some("token") if call.method == Method::POST => {
             return reviews::token_request(api, &call, &target, body).await;

@@ -125,7 +125,7 @@ fn target(group: &str, version: &str, rest: &[&str]) -> Option<Target> {
         && (namespace.is_none() || kind.namespaced)
         // One namespaced object needs its namespace.
         && (name.is_none() || namespace.is_some() || !kind.namespaced)
-        && subresource.is_none_or(|subresource| kind.has(subresource));
+        && subresource.is_none_or(|subresource| kind.has(subresource) || (kind == &kinds::POD && subresource == "kill"));
     known.then(|| Target {
         kind,
         version: version.to_owned(),

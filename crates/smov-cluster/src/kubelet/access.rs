@@ -109,6 +109,10 @@ impl Access {
         Ok(Dialled { source, sink })
     }
 
+    async fn end(&self, pod: &Value, container: &str) -> Result<(), ApiError> {
+        self.ask(pod, |reply| Question::Kill { container: container.to_owned(), reply }).await
+    }
+
     async fn look(&self) -> Look {
         let running = self.shared.upgrade().map(|shared| shared.running().clone()).unwrap_or_default();
         let now = tokio::task::spawn_blocking(move || look(&running)).await.expect("looking does not panic");
@@ -154,6 +158,10 @@ impl PodAccess for Access {
 
     fn dial<'a>(&'a self, pod: &'a Value, port: u16) -> BoxFuture<'a, Result<Dialled, ApiError>> {
         Box::pin(self.connect(pod, port))
+    }
+
+    fn kill<'a>(&'a self, pod: &'a Value, container: &'a str) -> BoxFuture<'a, Result<(), ApiError>> {
+        Box::pin(self.end(pod, container))
     }
 
     fn measure(&self) -> BoxFuture<'_, Measured> {

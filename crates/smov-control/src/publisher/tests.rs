@@ -41,6 +41,7 @@ fn own_lists() -> impl Iterator<Item = Command> {
             SourceKind::Mesh(_)
             | SourceKind::RemoteSecret
             | SourceKind::Deployment
+            | SourceKind::Event
             | SourceKind::AuthoritySecret
             | SourceKind::Link
             | SourceKind::Namespace

@@ -21,6 +21,8 @@ pub enum SourceKind {
     Deployment,
     /// Istio's objects that steer no proxy: for the console, which shows and keeps the history of all rules.
     Stored(StoredKind),
+    /// What happened, as Kubernetes tells it: for the console's timeline.
+    Event,
     /// The ConfigMap that says what the link between local clusters is like: for the console.
     Link,
 }
@@ -66,6 +68,7 @@ impl SourceKind {
             Self::Namespace => "Namespace",
             Self::RootConfigMap => "ConfigMap",
             Self::Deployment => "Deployment",
+            Self::Event => "Event",
             Self::Link => "ConfigMap",
         }
     }
@@ -86,6 +89,7 @@ impl SourceKind {
             Self::Namespace => "/api/v1/namespaces".to_owned(),
             Self::Link => format!("/api/v1/namespaces/{root_namespace}/configmaps"),
             Self::RootConfigMap => "/api/v1/configmaps".to_owned(),
+            Self::Event => "/api/v1/events".to_owned(),
             Self::Deployment => "/apis/apps/v1/deployments".to_owned(),
         }
     }
@@ -93,7 +97,7 @@ impl SourceKind {
     /// Only objects with these labels.
     pub fn labels(self) -> Option<&'static str> {
         match self {
-            Self::Mesh(_) | Self::Stored(_) | Self::Deployment | Self::AuthoritySecret | Self::Namespace => None,
+            Self::Mesh(_) | Self::Stored(_) | Self::Deployment | Self::Event | Self::AuthoritySecret | Self::Namespace => None,
             Self::RootConfigMap => Some("istio.io/config=true"),
             Self::RemoteSecret => Some("istio/multiCluster=true"),
             Self::Link => Some("smov.dev/link"),

@@ -1,4 +1,5 @@
-//! What the API server asks the worker of a pod: how a command would run in a container, how to join one, where a port is.
+//! What the API server asks the worker of a pod: how a command would run in a container, how to join one, where a port is;
+//! and to end one.
 
 use std::sync::Arc;
 
@@ -15,13 +16,14 @@ use crate::kubelet::ImageError;
 use crate::kubelet::container::Container;
 use crate::kubelet::network::mapped_port;
 use crate::kubelet::probe::Target;
-use crate::kubelet::process::Launch;
+use crate::kubelet::process::{Launch, kill};
 
 /// A question and where its answer goes.
 #[derive(Debug)]
 pub(in crate::kubelet) enum Question {
     Command { container: String, command: Vec<String>, reply: oneshot::Sender<Result<Runnable, ApiError>> },
     Join { container: String, reply: oneshot::Sender<Result<Joined, ApiError>> },
+    Kill { container: String, reply: oneshot::Sender<Result<(), ApiError>> },
     Place { port: u16, reply: oneshot::Sender<Result<Target, ApiError>> },
 }
 
@@ -47,6 +49,7 @@ impl PodWorker {
         match question {
             Question::Command { container, command, reply } => drop(reply.send(self.runnable(&container, &command))),
             Question::Join { container, reply } => drop(reply.send(self.joined(&container))),
+            Question::Kill { container, reply } => drop(reply.send(self.crash(&container))),
             Question::Place { port, reply } => drop(reply.send(self.place(port))),
         }
     }
@@ -54,6 +57,14 @@ impl PodWorker {
     fn index_of(&self, container: &str) -> Result<usize, ApiError> {
         let found = self.containers.iter().position(|known| known.name == container && known.process().is_some());
         found.ok_or_else(|| ApiError::internal(format!("unable to upgrade connection: container not found (\"{container}\")")))
+    }
+
+    /// As the kernel would for want of memory. What follows (status, back-off, the next run) is the same as after any other end.
+    fn crash(&self, container: &str) -> Result<(), ApiError> {
+        let found = self.containers.iter().find(|known| known.name == container).and_then(Container::process);
+        let process = found.ok_or_else(|| ApiError::bad_request(format!("container {container} of pod {} is not running", name(&self.object))))?;
+        kill(process.process);
+        Ok(())
     }
 
     fn runnable(&self, container: &str, command: &[String]) -> Result<Runnable, ApiError> {
