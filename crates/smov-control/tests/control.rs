@@ -395,6 +395,7 @@ fn record(request_id: &str) -> smov_model::record::Record {
         peer: None,
         security: smov_model::tls::ConnectionSecurityPolicy::None,
         peer_principal: None,
+        authorization: None,
         status: 200,
         flags: smov_model::flag::Flags::NONE,
         duration: 900,

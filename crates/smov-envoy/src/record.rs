@@ -136,6 +136,7 @@ impl<'a> Reading<'a> {
             }),
             security: entry.security(),
             peer_principal: entry.peer_principal().map(str::to_owned),
+            authorization: None,
             status: entry.status as u16,
             flags: entry.known_flags(),
             duration: if entry.answered > 0 { entry.answered } else { entry.milliseconds * 1000 },

@@ -16,6 +16,7 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::world::{ObjectKey, ProxyIdentity, Role, World};
 
 mod action;
+mod authorization;
 mod cluster_tls;
 mod clusters;
 mod delegates;
@@ -35,6 +36,7 @@ mod tls_origin;
 mod virtual_services;
 mod workloads;
 
+use authorization::AuthorizationPolicies;
 use clusters::ClientKind;
 pub(crate) use clusters::{label, outlier};
 pub(crate) use mutual_tls::{Mode, PeerAuthentications, is_able};
@@ -67,6 +69,7 @@ pub struct Prepared<'w> {
     pub(crate) policies: Policies<'w>,
     pub(crate) virtual_services: VirtualServices<'w>,
     pub(crate) peer_authentications: PeerAuthentications<'w>,
+    pub(crate) authorization_policies: AuthorizationPolicies<'w>,
     pods: BTreeMap<&'w ObjectKey, Arc<Workload>>,
     peers: BTreeMap<IpAddr, Arc<Workload>>,
     /// Routes of sidecars by the kind of client.
@@ -85,6 +88,7 @@ impl<'w> Prepared<'w> {
             policies: Policies::new(world),
             virtual_services: VirtualServices::new(world),
             peer_authentications: PeerAuthentications::new(world),
+            authorization_policies: AuthorizationPolicies::new(world),
             world,
             pods,
             peers,
@@ -128,6 +132,7 @@ impl<'w> Prepared<'w> {
             peers: self.peers.clone(),
             path_normalization: self.world.mesh.path_normalization,
             protected: self.world.protected.clone(),
+            authorization: self.authorization_policies.of(&workload),
             trust_domain: self.world.mesh.trust_domain.as_str().into(),
             proxy: workload,
         };

@@ -12,12 +12,14 @@ use smov_model::names::ResourceRef;
 
 use crate::diagnostic::{Diagnostic, Severity};
 
+mod authorization_policy;
 mod destination_rule;
 mod gateway;
 mod peer_authentication;
 mod service_entry;
 mod virtual_service;
 
+pub use authorization_policy::*;
 pub use destination_rule::*;
 pub use gateway::*;
 pub use peer_authentication::*;
@@ -34,6 +36,8 @@ pub struct Metadata {
     pub namespace: String,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
     /// RFC 3339, UTC; decides which of two rules for one host is the older. Empty when it came from a file.
     pub creation_timestamp: String,
     /// Which version of the object this is.
@@ -147,12 +151,13 @@ impl IstioKind {
                 | Self::ServiceEntry
                 | Self::WorkloadEntry
                 | Self::PeerAuthentication
+                | Self::AuthorizationPolicy
         )
     }
 
     /// May an object of it have no `spec`? A policy that says nothing is a policy.
     pub fn may_lack_spec(self) -> bool {
-        !self.is_executed() || self == Self::PeerAuthentication
+        !self.is_executed() || matches!(self, Self::PeerAuthentication | Self::AuthorizationPolicy)
     }
 
     /// By the word of `kind:`.

@@ -8,11 +8,12 @@ use smov_model::names::ResourceRef;
 
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::resource::{
-    DestinationRuleSpec, GatewaySpec, IstioKind, PeerAuthenticationSpec, ServiceEntrySpec, VirtualServiceSpec, WorkloadEntrySpec,
-    parse_resource, reference_of,
+    AuthorizationPolicySpec, DestinationRuleSpec, GatewaySpec, IstioKind, PeerAuthenticationSpec, ServiceEntrySpec, VirtualServiceSpec,
+    WorkloadEntrySpec, parse_resource, reference_of,
 };
 use crate::schema::{UNKNOWN_FIELD, check, prune_as};
 
+mod authorization_policy;
 mod connection_pool;
 mod destination_rule;
 mod gateway;
@@ -76,8 +77,11 @@ fn webhook(kind: IstioKind, object: &Value) -> Vec<Diagnostic> {
         IstioKind::PeerAuthentication => {
             parse_resource::<PeerAuthenticationSpec>(kind, object).map(|r| peer_authentication::check(&r.spec, &mut findings))
         }
+        IstioKind::AuthorizationPolicy => {
+            parse_resource::<AuthorizationPolicySpec>(kind, object).map(|r| authorization_policy::check(&r.spec, &mut findings))
+        }
         // What is not executed is checked by its schema alone.
-        IstioKind::Sidecar | IstioKind::AuthorizationPolicy | IstioKind::RequestAuthentication | IstioKind::Telemetry => Ok(()),
+        IstioKind::Sidecar | IstioKind::RequestAuthentication | IstioKind::Telemetry => Ok(()),
     };
     if let Err(finding) = outcome {
         findings.list.push(*finding);

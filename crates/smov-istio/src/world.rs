@@ -16,8 +16,8 @@ use smov_model::wire::ProxyRole;
 use crate::core::{Credential, EndpointSlice, Node, Pod, ReplicaSet, Service};
 use crate::diagnostic::{Diagnostic, Severity, has_errors};
 use crate::resource::{
-    DestinationRuleSpec, GatewaySpec, IstioKind, PeerAuthenticationSpec, Resource, ServiceEntrySpec, VirtualServiceSpec, WorkloadEntrySpec,
-    parse_resource, reference_of,
+    AuthorizationPolicySpec, DestinationRuleSpec, GatewaySpec, IstioKind, PeerAuthenticationSpec, Resource, ServiceEntrySpec,
+    VirtualServiceSpec, WorkloadEntrySpec, parse_resource, reference_of,
 };
 use crate::validate::validate_as;
 
@@ -107,6 +107,7 @@ pub struct World {
     pub(crate) service_entries: Table<Resource<ServiceEntrySpec>>,
     pub(crate) workload_entries: Table<Resource<WorkloadEntrySpec>>,
     pub(crate) peer_authentications: Table<Resource<PeerAuthenticationSpec>>,
+    pub(crate) authorization_policies: Table<Resource<AuthorizationPolicySpec>>,
     pub(crate) credentials: Table<Credential>,
     pub(crate) services: Table<Service>,
     pub(crate) slices: Table<EndpointSlice>,
@@ -158,6 +159,7 @@ impl WorldBuilder {
             service_entries: Table::new(),
             workload_entries: Table::new(),
             peer_authentications: Table::new(),
+            authorization_policies: Table::new(),
             credentials: Table::new(),
             protected: self.protected,
             link: self.link,
@@ -220,6 +222,7 @@ impl World {
             WatchedKind::ServiceEntry => take_rule(&mut self.service_entries, IstioKind::ServiceEntry, key, object),
             WatchedKind::WorkloadEntry => take_rule(&mut self.workload_entries, IstioKind::WorkloadEntry, key, object),
             WatchedKind::PeerAuthentication => take_rule(&mut self.peer_authentications, IstioKind::PeerAuthentication, key, object),
+            WatchedKind::AuthorizationPolicy => take_rule(&mut self.authorization_policies, IstioKind::AuthorizationPolicy, key, object),
             WatchedKind::ConfigMap => self.take_mesh(key, object),
             WatchedKind::Secret => self.take_credential(key, object),
             WatchedKind::Service => take_core(&mut self.services, key, object),
@@ -281,6 +284,7 @@ impl World {
             WatchedKind::ServiceEntry => self.service_entries.remove(key).is_some(),
             WatchedKind::WorkloadEntry => self.workload_entries.remove(key).is_some(),
             WatchedKind::PeerAuthentication => self.peer_authentications.remove(key).is_some(),
+            WatchedKind::AuthorizationPolicy => self.authorization_policies.remove(key).is_some(),
             WatchedKind::Secret => self.credentials.remove(key).is_some(),
             WatchedKind::ConfigMap => self.holds_mesh(key) && self.set_mesh(self.first_mesh.clone()),
             WatchedKind::Service => self.services.remove(key).is_some(),
@@ -330,6 +334,7 @@ impl World {
             WatchedKind::ServiceEntry => of(&self.service_entries, cluster),
             WatchedKind::WorkloadEntry => of(&self.workload_entries, cluster),
             WatchedKind::PeerAuthentication => of(&self.peer_authentications, cluster),
+            WatchedKind::AuthorizationPolicy => of(&self.authorization_policies, cluster),
             WatchedKind::Secret => of(&self.credentials, cluster),
             WatchedKind::ConfigMap => vec![self.mesh_key()].into_iter().filter(|key| key.cluster == *cluster).collect(),
             WatchedKind::Service => of(&self.services, cluster),

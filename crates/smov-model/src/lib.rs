@@ -13,6 +13,7 @@
 
 #![warn(missing_docs)]
 
+pub mod authorization;
 pub mod balance;
 pub mod cluster;
 pub mod dice;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::authorization::AuthorizationTaken;
 use crate::dice::Purpose;
 use crate::flag::Flags;
 use crate::names::ClusterName;
@@ -74,6 +75,9 @@ pub struct Record {
     /// The identity that the other proxy has proved on that connection (`spiffe://…`); `None` = none was shown.
     #[serde(default)]
     pub peer_principal: Option<String>,
+    /// What the AuthorizationPolicies said; `None` = there are none here. It is told to operators only, never to the client.
+    #[serde(default)]
+    pub authorization: Option<AuthorizationTaken>,
     /// Status given to the downstream; 0 = it went away first.
     pub status: u16,
     /// Why it ended so.

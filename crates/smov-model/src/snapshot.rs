@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::authorization::Authorization;
 use crate::cluster::{Cluster, Protocol};
 use crate::names::{ClusterName, Hostname, Port};
 use crate::route::RouteTable;
@@ -54,6 +55,9 @@ pub struct Snapshot {
     /// The mesh's trust domain: the first part of every identity.
     #[serde(default = "default_trust_domain")]
     pub trust_domain: Arc<str>,
+    /// Who may do what here: the AuthorizationPolicies that are for this workload.
+    #[serde(default)]
+    pub authorization: Authorization,
 }
 
 impl Snapshot {

@@ -347,6 +347,7 @@ mod tests {
             clusters: Default::default(),
             peers: [(address, workload)].into(),
             path_normalization: Default::default(),
+            authorization: Default::default(),
             mutual_tls: MutualTlsMode::default(),
             protected: Vec::new(),
             trust_domain: "cluster.local".into(),

@@ -94,6 +94,7 @@ fn snapshot(at: u32, rules: Vec<RouteRule>, clusters: Vec<Cluster>) -> Snapshot 
         clusters: clusters.into_iter().map(|cluster| (cluster.name.clone(), cluster)).collect(),
         peers: BTreeMap::new(),
         path_normalization: PathNormalization::Base,
+        authorization: Default::default(),
         mutual_tls: smov_model::tls::MutualTlsMode::default(),
         protected: Vec::new(),
         trust_domain: DEFAULT_TRUST_DOMAIN.into(),

@@ -36,12 +36,12 @@ const OPERATION: Shape = Object(&[
 ]);
 
 pub(super) const AUTHORIZATION_POLICY: Shape = Object(&[
-    not_yet("selector", SELECTOR),
-    not_yet("targetRef", TARGET_REFERENCE),
-    not_yet("targetRefs", List(&TARGET_REFERENCE)),
-    not_yet("action", OneOf(&["ALLOW", "DENY", "AUDIT", "CUSTOM"])),
+    on("selector", SELECTOR),
+    on("targetRef", TARGET_REFERENCE),
+    on("targetRefs", List(&TARGET_REFERENCE)),
+    on("action", OneOf(&["ALLOW", "DENY", "AUDIT", "CUSTOM"])),
     not_yet("provider", Object(&[on("name", Text)])),
-    not_yet(
+    on(
         "rules",
         List(&Object(&[
             on("from", List(&Object(&[on("source", SOURCE)]))),

@@ -23,11 +23,12 @@ pub enum WatchedKind {
     DestinationRule,
     Gateway,
     PeerAuthentication,
+    AuthorizationPolicy,
 }
 
 impl WatchedKind {
     /// All of them; rules last, so that a first list brings the Services before what names them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Service,
         Self::EndpointSlice,
         Self::Pod,
@@ -41,6 +42,7 @@ impl WatchedKind {
         Self::DestinationRule,
         Self::Gateway,
         Self::PeerAuthentication,
+        Self::AuthorizationPolicy,
     ];
 
     /// As `kind:` has it.
@@ -59,6 +61,7 @@ impl WatchedKind {
             Self::DestinationRule => IstioKind::DestinationRule.as_str(),
             Self::Gateway => IstioKind::Gateway.as_str(),
             Self::PeerAuthentication => IstioKind::PeerAuthentication.as_str(),
+            Self::AuthorizationPolicy => IstioKind::AuthorizationPolicy.as_str(),
         }
     }
 
@@ -71,7 +74,7 @@ impl WatchedKind {
             Self::VirtualService | Self::DestinationRule | Self::Gateway | Self::ServiceEntry | Self::WorkloadEntry => {
                 "networking.istio.io/v1"
             }
-            Self::PeerAuthentication => "security.istio.io/v1",
+            Self::PeerAuthentication | Self::AuthorizationPolicy => "security.istio.io/v1",
         }
     }
 
@@ -91,6 +94,7 @@ impl WatchedKind {
             Self::DestinationRule => "destinationrules",
             Self::Gateway => "gateways",
             Self::PeerAuthentication => "peerauthentications",
+            Self::AuthorizationPolicy => "authorizationpolicies",
         }
     }
 

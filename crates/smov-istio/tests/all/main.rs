@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod analyzers;
+mod authorization;
 #[cfg(test)]
 mod compile;
 #[cfg(test)]

@@ -49,7 +49,7 @@ fn all_versions_are_ours_and_other_groups_are_not() {
         assert!(!validate(&object).is_empty());
     }
     for version in ["security.istio.io/v1", "security.istio.io/v1beta1"] {
-        let policy = json!({"apiVersion": version, "kind": "AuthorizationPolicy", "metadata": {"name": "deny-all"}});
+        let policy = json!({"apiVersion": version, "kind": "RequestAuthentication", "metadata": {"name": "deny-all"}});
         let findings = validate_strictly(&policy);
         assert_eq!(
             findings.iter().map(|finding| (finding.code.as_ref(), finding.path.as_str())).collect::<Vec<_>>(),

@@ -342,6 +342,7 @@ impl Trace {
             }),
             security: self.security,
             peer_principal: self.secured.as_ref().and_then(|peer| peer.principal.as_deref()).map(str::to_owned),
+            authorization: None,
             status: self.status,
             flags: self.flags,
             duration: u64::from(self.duration),
