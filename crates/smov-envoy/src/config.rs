@@ -24,6 +24,7 @@ mod filters;
 mod listener;
 mod matching;
 mod policy;
+mod rbac;
 mod route;
 mod tls;
 

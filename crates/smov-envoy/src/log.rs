@@ -132,6 +132,9 @@ impl Entry {
     /// Why a connection was not served; `None` = it was.
     pub(crate) fn refusal(&self) -> Option<String> {
         let failure = self.downstream_failure.as_deref().filter(|failure| !failure.is_empty() && *failure != "-");
+        if let Some(denied) = self.termination.as_deref().filter(|details| details.starts_with("rbac_access_denied")) {
+            return Some(denied.to_owned());
+        }
         const STRICT: &str = "plaintext, and the port takes mutual TLS only (PeerAuthentication STRICT)";
         if let Some(failure) = failure {
             // What BoringSSL says to bytes that are no TLS.

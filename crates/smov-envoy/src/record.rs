@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::HeaderMap;
+use smov_model::authorization::{AuthorizationTaken, Chain, Told, Verdict};
 use smov_model::dice::Purpose;
 use smov_model::flag::{Flags, ResponseFlag};
 use smov_model::hash::request_hash;
@@ -55,6 +56,14 @@ impl<'a> Reading<'a> {
 
     /// Could this snapshot have served the line? It knows the rule, and the rule leads to the cluster.
     pub(crate) fn fits(&self) -> bool {
+        // A rule that refused it is a rule of the snapshot's, too.
+        let refused = |details: &str| {
+            let outcome = self.chain()?.outcome_of_details(details)?;
+            Some(self.chain()?.details(outcome.decision)? == details)
+        };
+        if self.entry.details.as_deref().and_then(refused) == Some(false) {
+            return false;
+        }
         match (&self.entry.taken, self.rule) {
             (None, _) => true,
             (Some(_), None) => false,
@@ -136,7 +145,7 @@ impl<'a> Reading<'a> {
             }),
             security: entry.security(),
             peer_principal: entry.peer_principal().map(str::to_owned),
-            authorization: None,
+            authorization: self.authorization(),
             status: entry.status as u16,
             flags: entry.known_flags(),
             duration: if entry.answered > 0 { entry.answered } else { entry.milliseconds * 1000 },
@@ -218,6 +227,21 @@ impl<'a> Reading<'a> {
         let policy = rule.policy.cors.as_ref().filter(|_| !self.entry.known_flags().has(ResponseFlag::Fi))?;
         let method = self.entry.method.as_deref().unwrap_or_default();
         Some(policy.decide(method, self.entry.note("origin"), self.entry.note("access-control-request-method")))
+    }
+
+    /// What the policies said: a refusal names its rule, what passed does not.
+    fn authorization(&self) -> Option<AuthorizationTaken> {
+        let chain = self.chain().filter(|chain| !chain.is_empty())?;
+        if let Some(outcome) = self.entry.details.as_deref().and_then(|details| chain.outcome_of_details(details)) {
+            return Some(chain.told(outcome));
+        }
+        let verdict = if chain.allow.is_empty() { Verdict::Open } else { Verdict::Allowed };
+        Some(AuthorizationTaken { decision: Told { verdict, rule: None, policies: Vec::new() }, audit: None, dry_run: None })
+    }
+
+    /// The policies that such a request meets.
+    fn chain(&self) -> Option<&'a Chain> {
+        matches!(self.entry.side, Side::Inbound | Side::Ingress).then_some(&self.snapshot.authorization.http)
     }
 
     /// The hash of the request's keys, where the balancer looks at it.

@@ -42,6 +42,8 @@ pub(crate) enum ProxyError {
     NoHealthyUpstream,
     #[error("fault filter abort")]
     FaultAbort { status: StatusCode, grpc: Option<u8> },
+    #[error("RBAC: access denied")]
+    Denied { details: String },
     #[error("overflow")]
     Overflow,
     #[error("{reason}")]
@@ -70,6 +72,7 @@ impl ProxyError {
             Self::UnsupportedUpgrade { .. } => StatusCode::NOT_IMPLEMENTED,
             Self::ClientGone => StatusCode::BAD_REQUEST,
             Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::Denied { .. } => StatusCode::FORBIDDEN,
             Self::BlackHole | Self::Forbidden(_) | Self::Protocol => StatusCode::BAD_GATEWAY,
             Self::NoSnapshot
             | Self::UnknownName
@@ -87,7 +90,7 @@ impl ProxyError {
     /// Envoy's flag.
     pub(crate) fn flag(&self) -> Option<ResponseFlag> {
         match self {
-            Self::NoSnapshot | Self::BlackHole | Self::Forbidden(_) => None,
+            Self::NoSnapshot | Self::BlackHole | Self::Forbidden(_) | Self::Denied { .. } => None,
             Self::BadRequest { .. } | Self::UnsupportedUpgrade { .. } => Some(ResponseFlag::Dpe),
             Self::ClientGone => Some(ResponseFlag::Dc),
             Self::NoRoute => Some(ResponseFlag::Nr),
@@ -113,6 +116,7 @@ impl ProxyError {
             | Self::NoCluster
             | Self::NoHealthyUpstream
             | Self::FaultAbort { .. }
+            | Self::Denied { .. }
             | Self::Overflow => Side::Local,
             Self::UnknownName
             | Self::Connect { .. }
@@ -146,6 +150,7 @@ impl ProxyError {
             | Self::NoCluster
             | Self::NoHealthyUpstream
             | Self::FaultAbort { .. }
+            | Self::Denied { .. }
             | Self::Overflow
             | Self::Timeout => false,
         }
@@ -158,6 +163,7 @@ impl ProxyError {
                 let reason = reason.replace(char::is_whitespace, "_");
                 return format!("upstream_reset_before_response_started{{remote_connection_failure|{reason}}}").into();
             }
+            Self::Denied { details } => return details.clone().into(),
             Self::NoSnapshot => "no_configuration",
             Self::BadRequest { .. } => "bad_request",
             Self::UnsupportedUpgrade { .. } => "upgrade_failed",
@@ -202,6 +208,7 @@ impl ProxyError {
             | Self::UnknownName
             | Self::NoHealthyUpstream
             | Self::FaultAbort { .. }
+            | Self::Denied { .. }
             | Self::PerTryTimeout
             | Self::Timeout => Cow::Owned(self.to_string()),
         }

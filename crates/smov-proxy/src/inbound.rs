@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use smov_model::record::{Direction, Phase};
 use smov_model::tls::{ConnectionSecurityPolicy, MutualTlsMode};
 
+use crate::authorize::{authorize, is_welcome};
 use crate::body::{RequestBody, ResponseBody, Upload};
 use crate::error::ProxyError;
 use crate::exchange::Exchange;
@@ -49,8 +50,17 @@ fn is_taken(shared: &Shared, downstream: &Downstream) -> bool {
 /// Waits until the port would not take this connection any more, because a PeerAuthentication has changed. Then it is drained, as Envoy drains
 /// the connections of a filter chain that is gone, whatever changes after that.
 pub(crate) async fn not_taken_any_more(shared: &Shared, downstream: &Downstream) {
-    let mut changes = shared.mode_changes();
-    while is_taken(shared, downstream) {
+    no_more(shared, || is_taken(shared, downstream)).await;
+}
+
+/// The same for an opaque connection, which an AuthorizationPolicy may refuse as well: of HTTP each request is asked about.
+pub(crate) async fn not_welcome_any_more(shared: &Shared, downstream: &Downstream) {
+    no_more(shared, || is_taken(shared, downstream) && is_welcome(shared, downstream)).await;
+}
+
+async fn no_more(shared: &Shared, holds: impl Fn() -> bool) {
+    let mut changes = shared.door_changes();
+    while holds() {
         if changes.changed().await.is_err() {
             // The process ends.
             return std::future::pending().await;
@@ -68,7 +78,7 @@ async fn walk(
 ) -> Result<(Response<Incoming>, Lease), ProxyError> {
     let view = exchange.worker.shared.pin();
     peer(exchange, view.as_deref(), downstream, &mut parts);
-    authorize(exchange);
+    authorize(exchange, view.as_deref(), &parts)?;
     forward(exchange, app, parts, body).await
 }
 
@@ -121,11 +131,6 @@ pub(crate) fn peer_of<'a>(view: &'a View, downstream: &Downstream, metadata_id: 
         // A certificate of the trust domain that names no workload belongs to none.
         Some(peer) => view.peer(Some(peer.identity.as_ref()?), metadata_id, downstream.remote.ip()),
     }
-}
-
-/// Phase **authorize**: may it? Without an AuthorizationPolicy, which is all that snapshots can say so far, everybody may.
-fn authorize(exchange: &mut Exchange) {
-    exchange.note(Phase::Authorize);
 }
 
 /// Phase **forward**: to the app, over its own socket.

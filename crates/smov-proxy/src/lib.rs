@@ -35,6 +35,7 @@
 #![warn(missing_docs)]
 
 mod admin;
+mod authorize;
 mod balance;
 mod body;
 mod calendar;

@@ -18,6 +18,7 @@ use smov_model::record::{Direction, Phase};
 use smov_model::route::{Body, RequestHead, RouteAction, RouteRule};
 use smov_model::snapshot::PathNormalization;
 
+use crate::authorize::authorize;
 use crate::body::{ResponseBody, Upload};
 use crate::error::ProxyError;
 use crate::exchange::Exchange;
@@ -73,6 +74,10 @@ pub(crate) async fn serve(
 /// The walk of one request, phase by phase.
 async fn walk(exchange: &mut Exchange, port: u16, parts: Parts, body: Incoming) -> Result<Walked, ProxyError> {
     let view = pin(exchange)?;
+    // Of a gateway's visitors, as Envoy asks before it says that there is no route.
+    if exchange.trace.direction == Direction::Ingress {
+        authorize(exchange, Some(&view), &parts)?;
+    }
     let Some((host, index)) = route(exchange, &view, port, &parts)? else {
         // Rare, and boxed so that the walk of known hosts is not larger for it.
         let forwarded = Box::pin(passthrough::forward(exchange, &view, port, parts, body)).await;

@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use smov_model::authorization::Authorization;
 use smov_model::cluster::Protocol;
 use smov_model::names::{ClusterName, HostPattern, Hostname, Namespace, Port, ServiceAccount};
 use smov_model::route::{RouteAction, RouteTable, VirtualHost, canonical_host};
@@ -38,6 +39,8 @@ pub(crate) struct View {
     /// Workloads that are the only ones of their identity; `None` = there are several.
     peers_by_identity: HashMap<(Namespace, ServiceAccount), Option<PeerView>>,
     protected: HashSet<SocketAddr>,
+    /// Shared with records, and carried over as long as it stays the same.
+    pub(crate) authorization: Arc<Authorization>,
 }
 
 /// A port of the pod.
@@ -154,8 +157,22 @@ impl View {
             *sole = sole.take().filter(|sole| sole.workload.pod == peer.workload.pod);
         }
         let protected = snapshot.protected.iter().copied().collect();
+        let known = before.map(|view| &view.authorization).filter(|known| ***known == snapshot.authorization);
+        let authorization = known.cloned().unwrap_or_else(|| Arc::new(snapshot.authorization.clone()));
         let snapshot = Arc::new(snapshot);
-        Self { snapshot, outbound, ingress, clusters, tcp, inbound, peers_by_address, peers_by_id, peers_by_identity, protected }
+        Self {
+            snapshot,
+            outbound,
+            ingress,
+            clusters,
+            tcp,
+            inbound,
+            peers_by_address,
+            peers_by_id,
+            peers_by_identity,
+            protected,
+            authorization,
+        }
     }
 
     /// The virtual host for an authority's host part at this port.
@@ -185,9 +202,11 @@ impl View {
     }
 
     /// Do the pod's ports take the same connections there?
-    pub(crate) fn has_modes_of(&self, other: &Self) -> bool {
+    pub(crate) fn has_doors_of(&self, other: &Self) -> bool {
         let modes = |view: &Self| view.inbound.iter().map(|(port, inbound)| (*port, inbound.mutual_tls)).collect::<HashMap<_, _>>();
-        self.snapshot.mutual_tls == other.snapshot.mutual_tls && modes(self) == modes(other)
+        self.snapshot.mutual_tls == other.snapshot.mutual_tls
+            && modes(self) == modes(other)
+            && self.authorization.tcp == other.authorization.tcp
     }
 
     /// The peer that a sidecar named in `x-envoy-peer-metadata-id`, else the one at that address. Who has proved an identity is one of that

@@ -15,10 +15,11 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info};
 
+use crate::authorize;
 use crate::balance::{Ask, balance};
 use crate::cluster::{ClusterView, EndpointState};
 use crate::config::{AppAddress, TcpDoor};
-use crate::inbound::{not_taken_any_more, peer_of};
+use crate::inbound::{not_welcome_any_more, peer_of};
 use crate::limits::{self, Permit};
 use crate::names::{PeerId, ServiceId};
 use crate::snapshot::View;
@@ -108,7 +109,7 @@ async fn reach(worker: &Rc<Worker>, view: &View, door: &TcpDoor) -> Result<Reach
 /// Serves one connection of a peer to a TCP port of the pod; for a while only, once the port takes none like it any more.
 pub(crate) async fn inbound(worker: &Rc<Worker>, app: &App, downstream: &Downstream, stream: Stream) {
     let over = async {
-        not_taken_any_more(&worker.shared, downstream).await;
+        not_welcome_any_more(&worker.shared, downstream).await;
         sleep(worker.shared.config.limits.mode_drain).await;
     };
     tokio::select! {
@@ -133,6 +134,14 @@ async fn serve(worker: &Rc<Worker>, app: &App, downstream: &Downstream, mut stre
         key.peer = peer_of(&view, downstream, None).map_or(unknown, |peer| peer.id);
         key.mutual_tls = downstream.peer.is_some();
         key.service = view.inbound(downstream.local.port()).map_or(ServiceId::UNKNOWN, |inbound| inbound.service);
+        if !authorize::welcome(&worker.shared, &view, downstream) {
+            worker.count(|metrics| {
+                let series = metrics.tcp(key);
+                series.opened += 1;
+                series.closed += 1;
+            });
+            return;
+        }
     }
     let result = match &app.address {
         AppAddress::Unix(path) => match UnixStream::connect(path).await {

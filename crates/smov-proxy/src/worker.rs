@@ -42,8 +42,8 @@ pub(crate) struct Shared {
     discovered: Mutex<Discovered>,
     /// Counts snapshots; workers prune their pools when it moves.
     changed: watch::Sender<u64>,
-    /// Counts changes of what the pod's ports take; every inbound connection asks itself then whether it may stay.
-    modes_changed: watch::Sender<u64>,
+    /// Counts changes of what and whom the pod's ports take; every inbound connection asks itself then whether it may stay.
+    doors_changed: watch::Sender<u64>,
     /// Guards the names given so far; taken to compile a snapshot and to render, never on a request's path.
     names: Mutex<Names>,
     /// One per worker; each guards what that worker has counted.
@@ -78,7 +78,7 @@ impl Shared {
             view: ArcSwapOption::empty(),
             discovered: Mutex::default(),
             changed: watch::Sender::new(0),
-            modes_changed: watch::Sender::new(0),
+            doors_changed: watch::Sender::new(0),
             names: Mutex::default(),
             started: Instant::now(),
             started_micros: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64),
@@ -122,11 +122,11 @@ impl Shared {
     fn swap(&self, snapshot: Snapshot) {
         let before = self.pin();
         let view = View::compile(snapshot, before.as_deref(), &mut self.names(), self.age());
-        let other_modes = before.is_none_or(|before| !before.has_modes_of(&view));
+        let other_doors = before.is_none_or(|before| !before.has_doors_of(&view));
         self.view.store(Some(Arc::new(view)));
         self.changed.send_modify(|count| *count += 1);
-        if other_modes {
-            self.modes_changed.send_modify(|count| *count += 1);
+        if other_doors {
+            self.doors_changed.send_modify(|count| *count += 1);
         }
     }
 
@@ -135,9 +135,9 @@ impl Shared {
         self.changed.subscribe()
     }
 
-    /// Hears of every snapshot in which a port takes something else than before.
-    pub(crate) fn mode_changes(&self) -> watch::Receiver<u64> {
-        self.modes_changed.subscribe()
+    /// Hears of every snapshot in which a port takes something or somebody else than before.
+    pub(crate) fn door_changes(&self) -> watch::Receiver<u64> {
+        self.doors_changed.subscribe()
     }
 
     /// How paths are brought into their normal form.

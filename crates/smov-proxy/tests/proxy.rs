@@ -9,6 +9,8 @@ mod support;
 
 #[path = "proxy/answers.rs"]
 mod answers;
+#[path = "proxy/authorization.rs"]
+mod authorization;
 #[path = "proxy/balancing.rs"]
 mod balancing;
 #[path = "proxy/books.rs"]

@@ -8,7 +8,7 @@ use smov_model::route::{HashKey, RouteTable};
 use smov_model::snapshot::Snapshot;
 use smov_proxy::ProxyConfig;
 
-use super::{cluster, typed};
+use super::{cluster, rbac, typed};
 
 pub(super) const FAULT: &str = "envoy.filters.http.fault";
 pub(super) const CORS: &str = "envoy.filters.http.cors";
@@ -30,8 +30,9 @@ fn filter(name: &str, config: Value) -> Value {
     json!({"name": name, "typed_config": config})
 }
 
-/// Filters of the outbound door and of gateways: note → (by name → protect, on routes that want them) → fault → CORS → router.
-pub(super) fn client_side(snapshot: &Snapshot) -> Value {
+/// Filters of the outbound door and of gateways: note → (RBAC, at a gateway) → (by name → protect, on routes that want them) → fault → CORS →
+/// router.
+pub(super) fn client_side(snapshot: &Snapshot, is_gateway: bool) -> Value {
     let note = |name: &String| {
         let note = |value: &str| json!({"metadata_namespace": NOTES, "key": name, "type": value});
         json!({"header": name, "on_header_present": note("STRING"), "remove": false})
@@ -48,18 +49,23 @@ pub(super) fn client_side(snapshot: &Snapshot) -> Value {
     by_name["disabled"] = json!(true);
     let mut protect = filter(PROTECT, typed(RBAC, json!({})));
     protect["disabled"] = json!(true);
-    json!([
-        filter(NOTE_HEADERS, notes),
+    let mut filters = vec![filter(NOTE_HEADERS, notes)];
+    // Policies of a sidecar are for those who call its pod, not for the pod's own app.
+    if is_gateway {
+        filters.extend(rbac::http(&snapshot.authorization.http));
+    }
+    filters.extend([
         by_name,
         protect,
         filter(FAULT, typed("envoy.extensions.filters.http.fault.v3.HTTPFault", json!({}))),
         filter(CORS, typed("envoy.extensions.filters.http.cors.v3.Cors", json!({}))),
         router(),
-    ])
+    ]);
+    filters.into()
 }
 
 /// Filters of the pod's own ports. What peers say about themselves is noted, and the app does not see it.
-pub(super) fn server_side() -> Value {
+pub(super) fn server_side(snapshot: &Snapshot) -> Value {
     let take = |header: &str| {
         json!({
             "header": header,
@@ -71,7 +77,8 @@ pub(super) fn server_side() -> Value {
         "envoy.extensions.filters.http.header_to_metadata.v3.Config",
         json!({"request_rules": [take(PEER_NOTE), take("x-envoy-peer-metadata")]}),
     );
-    json!([filter(NOTE_HEADERS, notes), router()])
+    let rbac = rbac::http(&snapshot.authorization.http);
+    [filter(NOTE_HEADERS, notes)].into_iter().chain(rbac).chain([router()]).collect::<Vec<_>>().into()
 }
 
 fn router() -> Value {

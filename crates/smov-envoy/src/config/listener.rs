@@ -10,7 +10,7 @@ use smov_proxy::ProxyConfig;
 use smov_proxy::config::{InboundListen, TcpDoor};
 
 use super::access_log::{Side, access_log};
-use super::{BLACK_HOLE, OUTBOUND, cluster, filters, from_agent, route, socket_address, tls, typed};
+use super::{BLACK_HOLE, OUTBOUND, cluster, filters, from_agent, rbac, route, socket_address, tls, typed};
 
 /// LDS.
 pub(super) fn translate(settings: &ProxyConfig, snapshot: &Snapshot) -> Vec<Value> {
@@ -20,7 +20,7 @@ pub(super) fn translate(settings: &ProxyConfig, snapshot: &Snapshot) -> Vec<Valu
         let name = route::ingress_name(ingress.server_port);
         let mut manager = manager(snapshot, &format!("ingress_{name}"), Side::Ingress);
         manager.insert("rds".into(), json!({"route_config_name": name, "config_source": from_agent()}));
-        manager.insert("http_filters".into(), filters::client_side(snapshot));
+        manager.insert("http_filters".into(), filters::client_side(snapshot, true));
         manager.insert("server_name".into(), json!("istio-envoy"));
         // Whoever calls a gateway is a stranger: its address goes to X-Forwarded-For, its x-envoy-* controls go nowhere.
         manager.insert("use_remote_address".into(), json!(true));
@@ -30,12 +30,12 @@ pub(super) fn translate(settings: &ProxyConfig, snapshot: &Snapshot) -> Vec<Valu
     } else {
         let mut manager = manager(snapshot, &format!("outbound_{OUTBOUND}"), Side::Outbound);
         manager.insert("rds".into(), json!({"route_config_name": OUTBOUND, "config_source": from_agent()}));
-        manager.insert("http_filters".into(), filters::client_side(snapshot));
+        manager.insert("http_filters".into(), filters::client_side(snapshot, false));
         listeners.push(listener(OUTBOUND, pod(settings.ports.outbound), http(manager)));
     }
     listeners.extend(settings.inbound.iter().map(|inbound| {
         let name = format!("inbound_{}", inbound.port);
-        inbound_listener(snapshot, listener(&name, pod(inbound.port), own_port(snapshot, inbound)), inbound)
+        inbound_listener(snapshot, listener_of(&name, pod(inbound.port), own_port(snapshot, inbound)), inbound)
     }));
     listeners.extend(settings.tcp_doors.iter().map(|door| {
         let route = snapshot.tcp.iter().find(|route| route.host == door.host && route.port == door.port);
@@ -45,10 +45,14 @@ pub(super) fn translate(settings: &ProxyConfig, snapshot: &Snapshot) -> Vec<Valu
 }
 
 fn listener(name: &str, address: SocketAddr, filter: Value) -> Value {
+    listener_of(name, address, vec![filter])
+}
+
+fn listener_of(name: &str, address: SocketAddr, filters: Vec<Value>) -> Value {
     json!({
         "name": name,
         "address": socket_address(address),
-        "filter_chains": [{"filters": [filter]}],
+        "filter_chains": [{"filters": filters}],
         // One worker: the kernel need not spread connections.
         "enable_reuse_port": false,
     })
@@ -115,17 +119,18 @@ fn manager(snapshot: &Snapshot, prefix: &str, side: Side) -> Map<String, Value> 
     manager
 }
 
-/// One port of the pod, towards its app.
-fn own_port(snapshot: &Snapshot, inbound: &InboundListen) -> Value {
+/// One port of the pod, towards its app: the network filters.
+fn own_port(snapshot: &Snapshot, inbound: &InboundListen) -> Vec<Value> {
     let port = inbound.port;
     let known = snapshot.inbound.iter().find(|known| known.port.number() == port);
     let target = cluster::inbound_name(port);
     if known.is_some_and(|known| known.protocol == Protocol::Tcp) {
-        return tcp_proxy(&target, json!({"cluster": target}), Side::InboundTcp);
+        let proxy = tcp_proxy(&target, json!({"cluster": target}), Side::InboundTcp);
+        return rbac::network(&snapshot.authorization.tcp).into_iter().chain([proxy]).collect();
     }
     let mut manager = manager(snapshot, &format!("inbound_{port}"), Side::Inbound);
     manager.insert("server_name".into(), json!("istio-envoy"));
-    manager.insert("http_filters".into(), filters::server_side());
+    manager.insert("http_filters".into(), filters::server_side(snapshot));
     manager.insert("forward_client_cert_details".into(), json!("APPEND_FORWARD"));
     manager.insert("set_current_client_cert_details".into(), json!({"subject": true, "dns": true, "uri": true}));
     let host = json!({
@@ -143,7 +148,7 @@ fn own_port(snapshot: &Snapshot, inbound: &InboundListen) -> Value {
         }],
     });
     manager.insert("route_config".into(), json!({"name": target, "validate_clusters": false, "virtual_hosts": [host]}));
-    http(manager)
+    vec![http(manager)]
 }
 
 fn tcp_door(door: &TcpDoor, route: Option<&TcpRoute>) -> Value {

@@ -184,6 +184,7 @@ pub fn snapshot(number: u64, rules: Vec<RouteRule>, clusters: Vec<Cluster>) -> S
         clusters: clusters.into_iter().map(|cluster| (cluster.name.clone(), cluster)).collect(),
         peers: BTreeMap::new(),
         path_normalization: PathNormalization::Base,
+        authorization: Default::default(),
         mutual_tls: smov_model::tls::MutualTlsMode::default(),
         protected: Vec::new(),
         trust_domain: DEFAULT_TRUST_DOMAIN.into(),

@@ -18,6 +18,7 @@ use smov_model::snapshot::SnapshotVersion;
 use smov_model::tls::ConnectionSecurityPolicy;
 use smov_model::workload::Workload;
 
+use crate::authorize::Note;
 use crate::cluster::EndpointState;
 use crate::headers;
 use crate::names::{PeerId, ServiceId};
@@ -80,6 +81,8 @@ pub(crate) struct Trace {
     /// How the connection between the proxies was secured, and who was at its other end.
     pub(crate) security: ConnectionSecurityPolicy,
     pub(crate) secured: Option<Arc<tls::Peer>>,
+    /// What the AuthorizationPolicies said; `None` = there are none.
+    pub(crate) authorization: Option<Note>,
     /// Until response headers.
     pub(crate) duration: u32,
     /// Until the end of the body.
@@ -186,6 +189,7 @@ impl Default for Trace {
             details: Cow::Borrowed("via_upstream"),
             security: ConnectionSecurityPolicy::Unknown,
             secured: None,
+            authorization: None,
             duration: 0,
             total: 0,
             request_head: 0,
@@ -342,7 +346,7 @@ impl Trace {
             }),
             security: self.security,
             peer_principal: self.secured.as_ref().and_then(|peer| peer.principal.as_deref()).map(str::to_owned),
-            authorization: None,
+            authorization: self.authorization.as_ref().map(|note| note.policies.http.told(note.outcome)),
             status: self.status,
             flags: self.flags,
             duration: u64::from(self.duration),

@@ -68,8 +68,13 @@ pub(crate) struct Refusal<'a> {
 
 impl ListenerTls {
     pub(crate) fn refuse(&self, refusal: Refusal<'_>) {
+        self.failures.count(refusal.failure.kind);
+        self.turn_away(refusal);
+    }
+
+    /// The same for one that a policy refuses: TLS did nothing wrong.
+    pub(crate) fn turn_away(&self, refusal: Refusal<'_>) {
         let Refusal { at, proxy, remote, port, server_name, failure } = refusal;
-        self.failures.count(failure.kind);
         let mut remembered = self.remembered();
         if remembered.said.is_none_or(|said| said.elapsed() >= BETWEEN_LINES) {
             let unsaid = std::mem::take(&mut remembered.unsaid);

@@ -237,6 +237,7 @@ pub fn snapshot(proxy: Arc<Workload>) -> Snapshot {
         clusters: BTreeMap::new(),
         peers: BTreeMap::new(),
         path_normalization: PathNormalization::default(),
+        authorization: Default::default(),
         mutual_tls: smov_model::tls::MutualTlsMode::default(),
         protected: Vec::new(),
         trust_domain: DEFAULT_TRUST_DOMAIN.into(),
