@@ -230,7 +230,7 @@ async function truth() {
     must(pods > 0, 'no rows of mine');
     await page.click('#only-mine');
   });
-  await check('help, lamp keys and request detail', async () => {
+  await check('help, lamp keys, and the way to the inspector', async () => {
     await page.click('[data-service=movie] [data-help=configured]');
     const text = await page.run(() => [document.getElementById('help').matches(':popover-open'), document.querySelector('#help pre').textContent]);
     must(text[0] && text[1].includes('kubectl') && text[1].includes('movie-service-vs'), text.join(' '));
@@ -239,8 +239,7 @@ async function truth() {
     const label = await page.run(() => document.getElementById(document.getElementById('cols-user').getAttribute('aria-activedescendant')).getAttribute('aria-label'));
     must(/ctx[12]|도달|reached/.test(label), label);
     await page.key('Enter');
-    await page.until(`document.getElementById('request').open && document.querySelectorAll('#request dt').length > 8`, 3000);
-    await page.run(() => document.getElementById('request').close());
+    await page.until(`location.pathname === '/inspect' && document.querySelectorAll('.insp .why[data-cluster^=ctx] em').length > 0`, 8000, 'the lamp leads to the inspector');
   });
   await check('first visit: three steps, gone for good once dismissed', async () => {
     const context = await browser.context();

@@ -27,6 +27,8 @@ mod envoy;
 mod explain;
 #[path = "mesh/forwards.rs"]
 mod forwards;
+#[path = "mesh/inspector.rs"]
+mod inspector;
 #[path = "mesh/kills.rs"]
 mod kills;
 #[path = "mesh/link.rs"]

@@ -8,7 +8,9 @@ use futures_util::future::BoxFuture;
 use http::StatusCode;
 use serde_json::{Value, json};
 use smov_console::live::{Reader, Subscription};
-use smov_console::ports::{Baseline, Changed, Configuration, Ingress, LinkChange, LinkSwitch, Records, TrafficRequest};
+use smov_console::ports::{
+    Baseline, Changed, Configuration, Explain, ExplainRequest, Ingress, LinkChange, LinkSwitch, Records, TrafficRequest,
+};
 use smov_console::problem::Problem;
 use smov_console::view::cluster::{LinkState, LinkView};
 use smov_console::view::configuration::{
@@ -188,7 +190,10 @@ pub(crate) struct FakeRecords;
 impl Records for FakeRecords {
     fn records(&self, request_id: String) -> BoxFuture<'static, Result<Vec<Value>, Problem>> {
         let answer = match request_id.as_str() {
-            id if id.starts_with("kept") => Ok(vec![json!({ "proxy": "api-gateway-ctx1-1" })]),
+            id if id.starts_with("kept") => Ok(vec![json!({
+                "proxy": "api-gateway-ctx1-1", "direction": "outbound", "method": "GET", "path": "/users/7",
+                "headers": [["x-canary", "true"], ["x-tier", null], ["authorization", "secret"]],
+            })]),
             "blind" => {
                 Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "IstiodAway", "istiod가 응답하지 않습니다", "istiod does not answer"))
             }
@@ -264,5 +269,19 @@ impl Configuration for FakeConfiguration {
         self.note("undo".into());
         let nothing = Problem::new(StatusCode::CONFLICT, "NothingToUndo", "되돌릴 변경이 없습니다", "There is no change to take back");
         std::future::ready(Err(nothing)).boxed()
+    }
+}
+
+/// Tells what it was asked; refuses paths that begin with `/bad`.
+pub(crate) struct FakeExplain;
+
+impl Explain for FakeExplain {
+    fn explain(&self, request: ExplainRequest) -> BoxFuture<'static, Result<Value, Problem>> {
+        let answer = if request.path.starts_with("/bad") {
+            Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "InvalidOverride", "안 됩니다", "No").with("line", json!(3)))
+        } else {
+            Ok(json!({ "computed": true, "asked": [request.method, request.path], "overrides": request.overrides.len() }))
+        };
+        std::future::ready(answer).boxed()
     }
 }

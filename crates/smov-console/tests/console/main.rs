@@ -5,6 +5,7 @@
 mod fakes;
 mod follow;
 mod hub;
+mod inspect;
 mod load;
 mod replay;
 mod router;

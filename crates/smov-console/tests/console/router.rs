@@ -17,7 +17,9 @@ use smov_console::view::split::{Configured, Reason, ServiceConfig};
 use smov_console::{Console, Live, ServiceId, router};
 use tower::ServiceExt;
 
-use crate::fakes::{BEGIN, FakeBaseline, FakeConfiguration, FakeIngress, FakeLink, FakeRecords, events, hub, relayed, running, split};
+use crate::fakes::{
+    BEGIN, FakeBaseline, FakeConfiguration, FakeExplain, FakeIngress, FakeLink, FakeRecords, events, hub, relayed, running, split,
+};
 
 fn console(live: &Live, baseline: Result<Vec<Changed>, Problem>, assets: Assets) -> Router {
     let runner = LoadRunner::new(live.clone(), Arc::new(FakeIngress::new()), Arc::new(SeededIds::new(1)), LoadLimits::default());
@@ -29,6 +31,7 @@ fn console(live: &Live, baseline: Result<Vec<Changed>, Problem>, assets: Assets)
         configuration: Arc::new(FakeConfiguration::default()),
         records: Arc::new(FakeRecords),
         series: smov_console::series::Series::default(),
+        explain: Arc::new(FakeExplain),
         allowed_hosts: AllowedHosts::loopback_and([]),
         assets,
     })

@@ -37,6 +37,8 @@ const TONES = { applied: '', skipped: 'skip0', none: 'skip0', failed: 'err', unk
 
 function outcomeNode(step) {
   const { outcome } = step;
+  // What the state says already is not said twice.
+  if (outcome.key === 'inspect.line.notset' && step.state === 'none') return null;
   const cluster = outcome.cluster === 'ctx1' || outcome.cluster === 'ctx2' ? outcome.cluster : null;
   return h('span', { class: 'o' }, cluster ? glyph(cluster) : null, textOf(outcome), outcome.computed ? computedMark() : null);
 }
@@ -84,6 +86,6 @@ export function stepsCard(list, chosen, now, trouble, choose) {
   }
   if (now && isOutdated(out, now)) card.append(h('p', { class: 'note' }, icon('warn'), h('span', null, t('inspect.outdated'))));
   if (trouble) card.append(h('p', { class: 'note' }, icon('warn'), h('span', null, t('inspect.nowtrouble', { reason: trouble }))));
-  card.append(h('ol', { class: 'steps' }, ...steps(call, now).map(stepNode)));
+  card.append(h('ol', { class: 'dsteps' }, ...steps(call, now).map(stepNode)));
   return card;
 }

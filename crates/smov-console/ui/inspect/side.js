@@ -15,11 +15,11 @@ export function waterfallCard(records, fold, toggle) {
   const axis = h('div', { class: 'wf-ax', 'aria-hidden': 'true' }, ...placed.ticks.map(({ time, left }) => { const mark = h('span', { class: left < 5 ? 'first' : left > 95 ? 'last' : '' }, at(time)); mark.style.left = `${left}%`; return mark; }));
   const rows = placed.bars.map(bar => {
     const width = duration((bar.to - bar.from) / 1000);
-    const name = t(`inspect.wf.${bar.kind === 'proxy' ? bar.direction : bar.kind}`, { name: bar.workload, n: bar.n, status: bar.status });
+    const name = t(`inspect.wf.${bar.kind === 'proxy' ? bar.direction : bar.kind}`, { name: bar.workload.replace(/-ctx\d$/, ''), n: bar.n, status: bar.status });
     const fill = h('span', { class: `br ${bar.kind} ${bar.cluster ?? ''} ${bar.kind === 'attempt' && (bar.status === 0 || bar.status >= 500) ? 'bad' : ''}`.trim() }), label = h('span', { class: 'ms' }, width);
     fill.style.left = `${bar.left}%`;
     fill.style.width = `${bar.width}%`;
-    if (bar.left + bar.width < 72) label.style.left = `${bar.left + bar.width}%`; else if (bar.left > 22) label.style.right = `${100 - bar.left}%`; else { label.classList.add('in'); label.style.left = `${bar.left}%`; }
+    if (bar.left + bar.width < 72) label.style.left = `${bar.left + bar.width}%`; else if (bar.left > 22) label.style.right = `${100 - bar.left}%`; else { label.classList.add('over'); label.style.left = `${bar.left}%`; }
     return h('li', { class: 'sp', data: { kind: bar.kind } }, h('span', { class: 'nm', title: bar.pod }, bar.cluster ? glyph(bar.cluster) : null, h('span', null, name)), h('span', { class: 'tk', 'aria-hidden': 'true' }, fill, label), h('span', { class: 'sr' }, t('inspect.wf.row', { from: at(bar.from), length: width })));
   });
   const button = (value, key) => h('button', { type: 'button', 'aria-pressed': String(fold === value), on: { click: () => toggle(value) } }, t(key));

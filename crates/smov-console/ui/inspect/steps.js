@@ -139,7 +139,7 @@ function connect(out, now) {
   const identities = { from: told?.identity ?? null, to: out.peer_principal };
   const lines = [];
   const server = told?.servers?.find(one => one.address === last.endpoint);
-  if (server?.mode) lines.push(line('mtls.mode', { mode: server.mode.toUpperCase(), by: server.origin ? `${server.origin.resource.kind} ${server.origin.resource.name}` : '–' }, true));
+  if (server?.mode) lines.push(server.origin ? line('mtls.mode', { mode: server.mode, by: `${server.origin.resource.kind} ${server.origin.resource.name}` }, true) : line('mtls.default', { mode: server.mode }, true));
   if (has(out, 'UF') || has(out, 'UC')) return { state: 'failed', outcome: line('connect.failed'), lines: [...(last.reason ? [line('reason', { reason: last.reason })] : []), ...lines], identities };
   if (out.security === 'mutual_tls') return { state: 'applied', outcome: line('mtls'), lines, identities };
   return out.security === 'none' ? { state: 'none', outcome: line('plaintext'), lines: [line('plaintext.why'), ...lines] } : { state: 'unknown', outcome: line('mtls.unknown'), lines };

@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Place;
 use super::configuration::{self, MeshConfiguration};
-use super::feed::{Readers, Watched, self};
 use super::explain::MeshExplain;
+use super::feed::{self, Readers, Watched};
 use super::ports::{BaselineReset, IngressClient, MeshRecords, NoIngress};
 use crate::failure::{Failure, Outcome};
 use crate::roles::cannot_start;

@@ -31,8 +31,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Place;
 use super::configuration::{self, MeshConfiguration};
-use super::feed::{Readers, Watched, self};
 use super::explain::MeshExplain;
+use super::feed::{self, Readers, Watched};
 use super::ports::{BaselineReset, MeshRecords};
 use crate::http::{over_socket, read_all};
 
