@@ -11,6 +11,11 @@ fn the_live_page_passes_its_checks_in_chromium() {
     passes("page-check.mjs");
 }
 
+#[test]
+fn the_request_inspector_passes_its_checks_in_chromium() {
+    passes("inspect-check.mjs");
+}
+
 /// Plays one script of `tests/browser` on a mesh of its own.
 fn passes(script: &str) {
     if !tools::found("chromium") {
