@@ -16,7 +16,7 @@ export const computedMark = () => h('span', { class: 'calc', title: t('inspect.c
 export function banner(found, chosen) {
   const { observed } = found, out = chosen?.out ?? null;
   const facts = [['inspect.result', String(out && !observed ? out.status : observed?.status ?? '–')], ['inspect.total', observed ? duration(observed.ms) : out ? duration(out.duration / 1000) : '–'], ['inspect.attempts', String(out ? out.attempts.length : observed?.attempts ?? '–')]];
-  const said = out ? headline(out, duration) : null;
+  const said = out ? headline(chosen, duration) : null;
   const cluster = said?.where ?? null;
   const question = said ? t(said.question.key, said.question.values) : observed ? t(observed.cluster ? 'inspect.head.why' : 'inspect.head.why.not', { where: observed.cluster }) : t('inspect.head.unknown');
   const answer = said ? said.parts.map(part => t(part.key, { ...part.values })).join(' ') : t('inspect.norecords');
@@ -88,4 +88,14 @@ export function stepsCard(list, chosen, now, trouble, choose) {
   if (trouble) card.append(h('p', { class: 'note' }, icon('warn'), h('span', null, t('inspect.nowtrouble', { reason: trouble }))));
   card.append(h('ol', { class: 'dsteps' }, ...steps(call, now).map(stepNode)));
   return card;
+}
+
+/** Two requests side by side; `end` stops the comparison. */
+export function compareCard(rows, left, right, end) {
+  const cell = one => h('td', null, one ? h('span', { class: 'state', data: { state: one.state } }, t(`inspect.state.${one.state}`)) : '–', one ? ' ' : null, one ? outcomeNode(one) : null);
+  const head = found => h('th', { scope: 'col' }, found.observed?.cluster ? glyph(found.observed.cluster) : null, h('code', { title: found.id }, found.id.slice(0, 13)));
+  const apart = rows.filter(row => !row.same).length;
+  return h('section', { class: 'card cmpc', 'aria-labelledby': 'h-cmp' }, h('header', null, h('h2', { id: 'h-cmp' }, t('inspect.compare')), h('span', { class: 'muted s' }, apart === 0 ? t('inspect.compare.same') : t('inspect.compare.apart', { n: apart })), h('span', { class: 'r' }, h('button', { type: 'button', class: 'btn sm', on: { click: end } }, t('inspect.compare.end')))),
+    h('div', { class: 'scroll pad', tabindex: '0', role: 'region', 'aria-label': t('inspect.compare') }, h('table', { class: 'tries cmp' }, h('thead', null, h('tr', null, h('th', { scope: 'col' }, t('inspect.compare.step')), head(left), head(right))),
+      h('tbody', null, ...rows.map(row => h('tr', { class: row.same ? '' : 'changed', data: { row: row.name } }, h('th', { scope: 'row' }, row.same ? null : icon('warn'), t(`inspect.step.${row.name}`)), cell(row.left), cell(row.right)))))));
 }

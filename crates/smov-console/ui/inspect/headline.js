@@ -1,6 +1,6 @@
 // Why did it go there? One sentence, put together from the same records that the steps show, by a template per language. No DOM.
 
-import { arrivedAt, clusterLabel, clusterParts, has, isComputed, ruleNumber } from './story.js';
+import { arrivedAt, calleeOf, clusterLabel, clusterParts, has, isComputed, isDenied, ruleNumber } from './story.js';
 
 const part = (key, values = {}) => ({ key: `inspect.head.${key}`, values });
 /** Flags that say by themselves why no pod's answer came back. */
@@ -24,18 +24,27 @@ function splitPart(out) {
   return draw.position === null ? part('range', values) : part('draw', { ...values, position: draw.position });
 }
 
+function deniedPart(record) {
+  const { verdict, rule } = record.authorization.decision;
+  return rule && verdict === 'denied' ? part('denied', { policy: rule.resource.name, status: record.status }) : part(verdict === 'denied' ? 'denied.unsaid' : 'notallowed', { status: record.status });
+}
+
 /**
  * The headline of a call: the question, and the parts of the answer, each a key of the dictionary with its values. `where` is the cluster whose pod answered.
  */
-export function headline(out, time = value => value) {
-  const where = arrivedAt(out), aborted = has(out, 'FI'), parts = [rulePart(out)];
+export function headline(call, time = value => value) {
+  const { out } = call, where = arrivedAt(call), aborted = has(out, 'FI'), callee = calleeOf(call);
+  if (isDenied(out)) return { where: null, question: part('why.not'), parts: [deniedPart(out)], computed: isComputed(out) };
+  const parts = [rulePart(out)];
   if (!aborted && out.rule) parts.push(splitPart(out));
   if (out.injected_delay > 0) parts.push(part('delay', { time: time(out.injected_delay / 1000) }));
   if (aborted) parts.push(part('abort', { status: out.status }));
   const flag = ENDS.find(name => has(out, name));
   if (out.attempts.length > 1) parts.push(part(has(out, 'URX') ? 'exhausted' : 'retried', { n: out.attempts.length, more: out.attempts.length - 1, status: out.status }));
-  if (flag) parts.push(part(`flag.${flag}`, { status: out.status }));
+  if (isDenied(callee)) parts.push(deniedPart(callee));
+  else if (flag) parts.push(part(`flag.${flag}`, { status: out.status }));
   else if (where && out.status >= 500) parts.push(part('failed', { status: out.status, where }));
+  else if (!where && callee && callee.flags !== '-') parts.push(part('appgone', { status: out.status, flag: callee.flags }));
   const question = where ? part('why', { where }) : part('why.not');
   return { where, question, parts: parts.filter(Boolean), computed: isComputed(out) };
 }

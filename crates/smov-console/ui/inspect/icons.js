@@ -13,6 +13,7 @@ const PATHS = {
   connect: 'M6 11h12v9H6zM8 11V8a4 4 0 0 1 8 0v3',
   peer: 'M12 4a4 4 0 1 0 0 8 4 4 0 0 0 0-8zM4 21a8 8 0 0 1 16 0',
   authorize: 'M12 2l8 3v6c0 5-3.500 9-8 11-4.500-2-8-6-8-11V5z',
+  admit: 'M12 2l8 3v6c0 5-3.500 9-8 11-4.500-2-8-6-8-11V5z',
   forward: 'M4 5h16v14H4zM8 9h8M8 13h5',
   mirror: 'M12 2v20M8 7l-5 5 5 5M16 7l5 5-5 5',
   observe: 'M4 12l5 5L20 6',

@@ -1,7 +1,7 @@
 // At the right: where the time went, what the answer said, and the raw records.
 
 import { duration } from '../core.js';
-import { flagSentence, glyph, h, t } from '../dom.js';
+import { flagSentence, glyph, h, help, t } from '../dom.js';
 import { computedMark } from './detail.js';
 import { clusterParts, isComputed, workloadOf } from './story.js';
 import { layout, spans } from './waterfall.js';
@@ -33,7 +33,7 @@ export function waterfallCard(records, fold, toggle) {
 }
 
 /** What the answer said, and which headers mattered. */
-export function answerCard(found, call) {
+export function answerCard(found, call, held, hold) {
   const { observed } = found, out = call?.out ?? null;
   const flags = out?.flags ?? observed?.flags ?? null;
   const rows = [
@@ -42,7 +42,7 @@ export function answerCard(found, call) {
     [t('inspect.rule'), out?.rule?.origin.resource.name ? `${out.rule.origin.resource.name} @${out.rule.origin.resource.resource_version ?? '?'}` : observed?.rule],
     [t('inspect.snapshot'), out ? `${out.snapshot.number}` : null], [t('inspect.proxy'), out?.proxy],
   ].filter(([, value]) => value !== null && value !== undefined);
-  return h('section', { class: 'card', 'aria-labelledby': 'h-answer' }, h('header', null, h('h2', { id: 'h-answer' }, t('inspect.answer'))),
+  return h('section', { class: 'card', 'aria-labelledby': 'h-answer' }, h('header', null, h('h2', { id: 'h-answer' }, t('inspect.answer')), help('flags'), call?.out ? h('span', { class: 'r' }, h('button', { type: 'button', class: 'btn sm', id: 'inspect-hold', 'aria-pressed': String(held), on: { click: hold } }, t(held ? 'inspect.compare.held' : 'inspect.compare.hold'))) : null),
     h('dl', { class: 'kv' }, ...rows.flatMap(([name, value]) => [h('dt', null, name), h('dd', null, String(value))])),
     h('p', { class: 'pad s muted' }, flags === null ? t('inspect.flags.unknown') : flagSentence(flags)));
 }

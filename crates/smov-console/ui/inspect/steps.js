@@ -1,9 +1,9 @@
 // The steps of one call, in the order in which the data plane took them: `applied`, `skipped`, `none` (not configured), `failed`, `unknown` (nobody has a
 // record). What is recorded and what is worked out from the configuration of now is told apart by `computed`. No DOM.
 
-import { arrivedAt, clusterLabel, has, isComputed, phaseAt, refOf, ruleNumber } from './story.js';
+import { arrivedAt, calleeOf, clusterLabel, has, isComputed, isDenied, phaseAt, refOf, ruleNumber } from './story.js';
 
-const ORDER = ['route', 'split', 'fault', 'cors', 'attempt', 'limit', 'balance', 'connect', 'peer', 'authorize', 'forward', 'mirror', 'observe'];
+const ORDER = ['admit', 'route', 'split', 'fault', 'cors', 'attempt', 'limit', 'balance', 'connect', 'peer', 'authorize', 'forward', 'mirror', 'observe'];
 const line = (key, values = {}, computed = false) => ({ key: `inspect.line.${key}`, values, computed });
 /** Limits without a limit, as the model writes them. */
 const UNLIMITED = 4_294_967_295;
@@ -145,33 +145,48 @@ function connect(out, now) {
   return out.security === 'none' ? { state: 'none', outcome: line('plaintext'), lines: [line('plaintext.why'), ...lines] } : { state: 'unknown', outcome: line('mtls.unknown'), lines };
 }
 
-function inboundSteps(call, out) {
-  const last = out.attempts.at(-1);
-  // The proxy that answered is the last one asked.
-  const record = [...call.inbound].reverse().find(one => one.proxy === last?.pod) ?? null;
-  if (!last?.endpoint) return ['peer', 'authorize', 'forward'].map(name => ({ name, state: 'skipped', outcome: line('notcome'), lines: [] }));
-  if (!record) {
-    const step = { state: 'unknown', outcome: line('norecord'), lines: [line('norecord.why', { pod: last.pod ?? last.endpoint })] };
-    return [{ name: 'peer', ...step }];
-  }
-  const peer = { name: 'peer', at: record.proxy, state: record.peer_principal ? 'applied' : 'none', outcome: record.peer_principal ? line('peer.known') : line('peer.none'), lines: record.peer ? [line('peer', { pod: record.peer.pod, cluster: record.peer.kube_cluster })] : [], identities: record.peer_principal ? { from: record.peer_principal, to: null } : null };
-  const authorize = { name: 'authorize', at: record.proxy, state: 'none', outcome: line('notset'), lines: [line('authorize.none')] };
-  const app = record.attempts.at(-1);
-  const failed = record.flags !== '-';
-  const forward = { name: 'forward', at: record.proxy, state: failed ? 'failed' : 'applied', outcome: failed ? { text: `${record.status} ${record.flags}` } : { text: String(app?.status ?? record.status) }, lines: [line(failed ? 'forward.failed' : 'forward', { time: (app?.duration ?? record.duration) / 1000 })], flags: failed ? record.flags : null };
-  return [peer, authorize, forward];
+const nameOf = origin => `${origin.resource.name} ${origin.path}`.trim();
+
+/** What the AuthorizationPolicies of a proxy said. */
+function authorize(record) {
+  const told = record.authorization;
+  if (!told) return { state: 'none', outcome: line('notset'), lines: [line('authorize.none')] };
+  const { verdict, rule, policies } = told.decision, lines = [];
+  if (rule) lines.push(line(verdict === 'denied' ? 'authorize.denied' : 'authorize.allowed', { rule: nameOf(rule) }));
+  else if (verdict === 'notAllowed') lines.push(line('authorize.notallowed', { list: (policies ?? []).map(one => one.name).join(', ') || '–' }));
+  else if (verdict === 'open') lines.push(line('authorize.open'));
+  if (told.audit) lines.push(line('authorize.audit', { rule: nameOf(told.audit) }));
+  if (told.dryRun) lines.push(line(`authorize.dryrun.${told.dryRun.verdict === 'denied' || told.dryRun.verdict === 'notAllowed' ? 'no' : 'yes'}`, { rule: told.dryRun.rule ? nameOf(told.dryRun.rule) : '–' }));
+  const refused = isDenied(record);
+  const link = rule?.resource.name ? { ref: refOf(rule), path: rule.path, label: nameOf(rule) } : null;
+  return { state: refused ? 'failed' : 'applied', outcome: { text: refused ? 'DENY' : 'ALLOW' }, lines, link };
 }
 
-function observe(out) {
-  const where = arrivedAt(out);
+function inboundSteps(call, out) {
+  const last = out.attempts.at(-1), record = calleeOf(call);
+  if (!last?.endpoint) return ['peer', 'authorize', 'forward'].map(name => ({ name, state: 'skipped', outcome: line('notcome'), lines: [] }));
+  if (!record) return [{ name: 'peer', state: 'unknown', outcome: line('norecord'), lines: [line('norecord.why', { pod: last.pod ?? last.endpoint })] }];
+  const at = record.proxy, computed = isComputed(record);
+  const peer = { name: 'peer', at, computed, state: record.peer_principal ? 'applied' : 'none', outcome: record.peer_principal ? line('peer.known') : line('peer.none'), lines: record.peer ? [line('peer', { pod: record.peer.pod, cluster: record.peer.kube_cluster })] : [], identities: record.peer_principal ? { from: record.peer_principal, to: null } : null };
+  const app = record.attempts.at(-1), failed = record.flags !== '-';
+  const forward = isDenied(record)
+    ? { state: 'skipped', outcome: line('notcome'), lines: [line('forward.denied')] }
+    : { state: failed ? 'failed' : 'applied', outcome: failed ? { text: `${record.status} ${record.flags}` } : { text: String(app?.status ?? record.status) }, lines: [line(failed ? 'forward.failed' : 'forward', { time: (app?.duration ?? record.duration) / 1000 })], flags: failed ? record.flags : null };
+  return [peer, { name: 'authorize', at, computed, ...authorize(record) }, { name: 'forward', at, computed, ...forward }];
+}
+
+function observe(call, out) {
+  const where = arrivedAt(call), callee = calleeOf(call);
   const bad = out.status === 0 || out.status >= 500;
-  return { state: bad ? 'failed' : 'applied', outcome: out.status === 0 ? line('noanswer') : { text: String(out.status) }, lines: [line(where ? 'answered' : 'answered.proxy', { time: out.duration / 1000, where: where ?? '' })], flags: out.flags };
+  const said = where ? line('answered', { time: out.duration / 1000, where }) : line(callee ? 'answered.callee' : 'answered.proxy', { time: out.duration / 1000 });
+  return { state: bad ? 'failed' : 'applied', outcome: out.status === 0 ? line('noanswer') : { text: String(out.status) }, lines: [said], flags: out.flags };
 }
 
 /** All steps of a call; `now` is what was worked out for the same request (`POST /api/v1/explain`), or null. */
 export function steps(call, now = null) {
   const { out } = call;
-  const common = { route: route(out), split: split(out, now), fault: fault(out), attempt: attempt(out, now), limit: limit(out, now), balance: balance(out, now), connect: connect(out, now), observe: observe(out) };
+  const common = { route: route(out), split: split(out, now), fault: fault(out), attempt: attempt(out, now), limit: limit(out, now), balance: balance(out, now), connect: connect(out, now), observe: observe(call, out) };
+  if (out.authorization) common.admit = authorize(out);
   if (out.cors) common.cors = { state: 'applied', outcome: { text: String(out.cors) }, lines: [] };
   const mirrors = now?.explanation?.policy?.mirrors ?? [];
   if (out.mirrors.length > 0) common.mirror = { state: 'applied', outcome: line('mirrored', { n: out.mirrors.length }), lines: out.mirrors.map(name => line('mirror', { where: clusterLabel(name) })) };

@@ -51,8 +51,18 @@ export function mainCall(list, row) {
   return outbound >= 0 ? outbound : 0;
 }
 
-/** The Kubernetes cluster whose pod answered a call; null when none did. */
-export function arrivedAt(out) {
-  const last = out.attempts.at(-1);
-  return last && last.status > 0 && !has(out, 'FI') ? last.kube_cluster ?? out.peer?.kube_cluster ?? null : null;
+/** The record of the proxy that the last try came to; null where it has none. */
+export function calleeOf({ out, inbound }) {
+  const pod = out?.attempts.at(-1)?.pod;
+  return [...inbound].reverse().find(record => record.proxy === pod) ?? null;
+}
+/** Was a request refused by an AuthorizationPolicy of this proxy? */
+export const isDenied = record => ['denied', 'notAllowed'].includes(record?.authorization?.decision.verdict);
+
+/** The Kubernetes cluster whose pod's app answered a call; null when none did: a proxy in front of an app may answer by itself. */
+export function arrivedAt(call) {
+  const { out } = call, last = out.attempts.at(-1), callee = calleeOf(call);
+  if (!last || last.status === 0 || has(out, 'FI') || isDenied(callee)) return null;
+  if (callee && callee.flags !== '-' && !(callee.attempts.at(-1)?.status > 0)) return null;
+  return last.kube_cluster ?? out.peer?.kube_cluster ?? null;
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { odds, tally } from '../inspect/again.js';
+import { compareCalls } from '../inspect/compare.js';
 import { headline } from '../inspect/headline.js';
 import { endpoints, shareRuler, splitRuler, steps } from '../inspect/steps.js';
 import { calls, mainCall, ruleNumber, workloadOf } from '../inspect/story.js';
@@ -47,7 +48,7 @@ test('records become calls, each with the record of the proxy that answered', ()
 test('rules are counted as people count', () => assert.deepEqual([ruleNumber(origin(1)), ruleNumber({ path: '' })], [2, null]));
 
 test('the headline says rule, draw and range of the record, and the cluster that answered', () => {
-  const { where, question, parts } = headline(outbound());
+  const { where, question, parts } = headline({ out: outbound(), inbound: [inbound()] });
   assert.equal(where, 'ctx2');
   assert.deepEqual(question, { key: 'inspect.head.why', values: { where: 'ctx2' } });
   assert.deepEqual(parts.map(part => part.key), ['inspect.head.nocanary', 'inspect.head.draw']);
@@ -55,13 +56,13 @@ test('the headline says rule, draw and range of the record, and the cluster that
 });
 
 test('a request that an abort ended went nowhere, and its draw is not told', () => {
-  const { where, parts } = headline(aborted());
+  const { where, parts } = headline({ out: aborted(), inbound: [] });
   assert.equal(where, null);
   assert.deepEqual(parts.map(part => part.key), ['inspect.head.nocanary', 'inspect.head.abort']);
 });
 
 test('delays, retries and flags are told', () => {
-  const keys = more => headline(outbound(more)).parts.map(part => part.key.slice('inspect.head.'.length));
+  const keys = more => headline({ out: outbound(more), inbound: [] }).parts.map(part => part.key.slice('inspect.head.'.length));
   assert.deepEqual(keys({ injected_delay: 3_000_000, flags: 'DI' }), ['nocanary', 'draw', 'delay']);
   assert.deepEqual(keys({ attempts: [attempt({ status: 503 }), attempt()] }), ['nocanary', 'draw', 'retried']);
   assert.deepEqual(keys({ attempts: [attempt({ endpoint: null, pod: null, kube_cluster: null, status: 0 })], flags: 'UH', status: 503, peer: null }), ['nocanary', 'draw', 'flag.UH']);
@@ -72,10 +73,29 @@ test('delays, retries and flags are told', () => {
 test('every key of steps and headlines is in the dictionaries', () => {
   const records = [outbound(), aborted(), outbound({ flags: 'UO', attempts: [], status: 503 }), outbound({ flags: 'UF,URX', attempts: [attempt({ status: 0 }), attempt({ status: 0 })] }), outbound({ rule: null, virtual_host: null, cluster: null, draws: [], attempts: [] }), outbound({ security: 'none' })];
   for (const out of records) for (const now of [null, explanation({ retry: { attempts: 2, on: { any_5xx: true, status_codes: [] } }, timeout: { secs: 1, nanos: 5e8 }, fault: {} })]) {
-    const found = [...steps({ out, inbound: [inbound()] }, now).flatMap(one => [one.outcome, ...one.lines]), ...headline(out).parts, headline(out).question];
+    const found = [...steps({ out, inbound: [inbound()] }, now).flatMap(one => [one.outcome, ...one.lines]), ...headline({ out, inbound: [] }).parts, headline({ out, inbound: [] }).question];
     for (const { key } of found) if (key) assert.ok(key in korean && key in english, key);
     for (const one of steps({ out, inbound: [] }, now)) for (const key of [`inspect.step.${one.name}`, `inspect.state.${one.state}`]) assert.ok(key in korean, key);
   }
+});
+
+test('a policy of the receiver that refuses is named, and the request came to no app', () => {
+  const rule = { resource: { kind: 'AuthorizationPolicy', namespace: 'theater-msa', name: 'lock', resource_version: '9' }, path: 'spec.rules[0]', name: '' };
+  const told = decision => ({ decision: { rule: null, policies: [], ...decision }, audit: null, dryRun: null });
+  const call = decision => ({ out: outbound({ status: 403, attempts: [attempt({ status: 403 })] }), inbound: [inbound({ status: 403, attempts: [], authorization: told(decision) })] });
+  const denied = call({ verdict: 'denied', rule });
+  assert.equal(headline(denied).where, null);
+  assert.deepEqual(headline(denied).parts.at(-1), { key: 'inspect.head.denied', values: { policy: 'lock', status: 403 } });
+  const list = steps(denied);
+  assert.deepEqual([step(list, 'authorize').state, step(list, 'authorize').outcome.text, step(list, 'forward').state, step(list, 'authorize').link.ref], ['failed', 'DENY', 'skipped', 'AuthorizationPolicy/theater-msa/lock']);
+  assert.equal(headline(call({ verdict: 'notAllowed', policies: [rule.resource] })).parts.at(-1).key, 'inspect.head.notallowed');
+  const open = call({ verdict: 'allowed', rule });
+  assert.deepEqual([headline(open).where, step(steps(open), 'authorize').state], ['ctx2', 'applied']);
+});
+
+test('a pod whose app is gone answered by its proxy only', () => {
+  const call = { out: outbound({ status: 503, attempts: [attempt({ status: 503 })] }), inbound: [inbound({ status: 503, flags: 'UF', attempts: [attempt({ endpoint: null, pod: null, kube_cluster: null, status: 0 })] })] };
+  assert.deepEqual([headline(call).where, headline(call).parts.at(-1).key], [null, 'inspect.head.appgone']);
 });
 
 // ---------------------------------------------------------------- steps
@@ -157,6 +177,13 @@ test('requests that were sent again are held against the odds', () => {
   assert.equal(sum.lines[1].inside, true);
   assert.equal(odds([{ percent: 100, end: { kind: 'cluster', cluster: 'a', kubeClusters: ['ctx1', 'ctx2'] } }]), null);
   assert.equal(tally(ids, rows, null).lines[0].inside, null);
+});
+
+test('two requests are held side by side, and only what was decided counts', () => {
+  const other = outbound({ draws: [{ ...splitDraw, position: 3, range: [0, 30], outcome: 'ctx1' }], duration: 99, started: 5 });
+  const rows = compareCalls({ out: outbound(), inbound: [inbound()] }, { out: other, inbound: [] });
+  assert.deepEqual(rows.filter(row => !row.same).map(row => row.name), ['split', 'peer', 'authorize', 'forward']);
+  assert.ok(compareCalls({ out: outbound(), inbound: [] }, { out: outbound({ duration: 1 }), inbound: [] }).every(row => row.same));
 });
 
 test('what if compares decision by decision', () => {

@@ -2,7 +2,8 @@
 
 import { call, either, find, h, kept, t } from '../dom.js';
 import { answerCard, rawCard, waterfallCard } from '../inspect/side.js';
-import { banner, stepsCard } from '../inspect/detail.js';
+import { banner, compareCard, stepsCard } from '../inspect/detail.js';
+import { compareCalls } from '../inspect/compare.js';
 import { List } from '../inspect/list.js';
 import { calls, mainCall, refOf } from '../inspect/story.js';
 import { Again, WhatIf } from '../inspect/tools.js';
@@ -10,6 +11,8 @@ import { lineOf } from '../inspect/yaml.js';
 
 /** Records of a request that has just ended may still be on their way. */
 const AGAIN_MS = 700, TRIES = 3;
+/** How long the rules are taken for the same. */
+const RULES_MS = 5000;
 
 export function mount(page) {
   const view = new Inspector(page);
@@ -28,7 +31,7 @@ class Inspector {
   #visit = 0; #keys = null;
 
   constructor(page) {
-    Object.assign(this, { page, id: null, found: null, list: null, now: null, trouble: null, chosen: 0, fold: true, rules: null });
+    Object.assign(this, { page, id: null, found: null, list: null, now: null, trouble: null, chosen: 0, calls: [], fold: true, base: null });
     this.list = new List(page, id => this.open(id));
     this.again = new Again(page, id => this.open(id));
     this.whatif = new WhatIf();
@@ -47,6 +50,7 @@ class Inspector {
       this.#keys = event => this.#key(event);
       document.addEventListener('keydown', this.#keys);
     }
+    this.#compare(query.get('with'));
     const id = query.get('req'), wanted = query.has('call') ? Number(query.get('call')) - 1 : null;
     if (id === this.id && this.found) { if (wanted !== null && wanted !== this.chosen) this.#choose(wanted); return; }
     this.#load(id, wanted);
@@ -57,7 +61,10 @@ class Inspector {
     this.#keys = null;
   }
 
-  changed(topics) { if (topics.has('all') || topics.has('ticker')) this.list.refresh(); }
+  changed(topics) {
+    if (['all', 'rules'].some(topic => topics.has(topic)) || [...topics].some(topic => topic.startsWith('cfg:'))) this.known = null;
+    if (topics.has('all') || topics.has('ticker')) this.list.refresh();
+  }
 
   words() { this.list.words(); this.again.words(); this.whatif.words(); this.#draw(); }
 
@@ -110,6 +117,24 @@ class Inspector {
     this.#explain(mine);
   }
 
+  /** The request that others are held against; null = none. */
+  async #compare(id) {
+    if (id === (this.base?.id ?? null)) return;
+    this.base = id === null ? null : { id, calls: [], observed: null };
+    if (id !== null) {
+      const found = await call(`/api/v1/requests/${encodeURIComponent(id)}`).catch(() => null);
+      if (this.base?.id !== id) return;
+      const list = calls(found?.records ?? []);
+      this.base = { id, observed: found?.observed ?? null, call: list[mainCall(list, found?.observed)] ?? null };
+    }
+    this.#draw();
+  }
+
+  #hold(id) {
+    this.page.replaceQuery({ with: id });
+    this.#compare(id);
+  }
+
   /** What is worked out beside the record: odds, endpoints, retries and timeouts of the configuration of now; and the rule's YAML. */
   async #explain(mine) {
     const { out } = this.calls[this.chosen] ?? {}, question = questionOf(out, this.found.observed);
@@ -127,9 +152,15 @@ class Inspector {
   async #rule(out) {
     const origin = out.rule?.origin;
     if (!origin?.path) return null;
-    const { resources } = await call('/api/v1/resources'), ref = refOf(origin);
+    const { resources } = await this.#resources(), ref = refOf(origin);
     const found = resources.find(one => one.cluster === out.cluster_of_proxy && `${one.kind}/${one.namespace}/${one.name}` === ref);
     return found ? { cluster: found.cluster, ref, yaml: found.yaml, line: lineOf(found.yaml, origin.path) } : null;
+  }
+
+  /** The rules of both clusters; asked for again when they change, or after a while. */
+  #resources() {
+    if (!this.known || performance.now() - this.known.at > RULES_MS) this.known = { at: performance.now(), answer: call('/api/v1/resources') };
+    return this.known.answer;
   }
 
   #link(out, rule) {
@@ -156,7 +187,8 @@ class Inspector {
     this.top.replaceChildren(banner(found, chosen));
     if (found.records.length === 0) this.middle.replaceChildren(this.#nothing());
     else this.middle.replaceChildren(stepsCard(this.calls, this.chosen, this.now, this.trouble, index => this.#choose(index)));
-    this.right.replaceChildren(...(found.records.length > 0 ? [waterfallCard(found.records, this.fold, fold => this.#scale(fold))] : []), answerCard(found, chosen));
+    if (this.base?.call && this.base.id !== this.id && chosen?.out) this.middle.prepend(compareCard(compareCalls(this.base.call, chosen), this.base, found, () => this.#hold(null)));
+    this.right.replaceChildren(...(found.records.length > 0 ? [waterfallCard(found.records, this.fold, fold => this.#scale(fold))] : []), answerCard(found, chosen, this.base?.id === this.id, () => this.#hold(this.base?.id === this.id ? null : this.id)));
     this.raw.replaceChildren(...(found.records.length > 0 ? [rawCard(found.records)] : []));
     for (const node of [this.again.node, this.whatif.node]) node.hidden = !found.observed && found.records.length === 0;
     if (this.rule) this.#link(chosen?.out, this.rule);

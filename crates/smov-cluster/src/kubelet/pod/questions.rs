@@ -62,7 +62,8 @@ impl PodWorker {
     /// As the kernel would for want of memory. What follows (status, back-off, the next run) is the same as after any other end.
     fn crash(&self, container: &str) -> Result<(), ApiError> {
         let found = self.containers.iter().find(|known| known.name == container).and_then(Container::process);
-        let process = found.ok_or_else(|| ApiError::bad_request(format!("container {container} of pod {} is not running", name(&self.object))))?;
+        let process =
+            found.ok_or_else(|| ApiError::bad_request(format!("container {container} of pod {} is not running", name(&self.object))))?;
         kill(process.process);
         Ok(())
     }
