@@ -130,11 +130,12 @@ fn announce(cluster: &Cluster, url: &str) -> Outcome {
 
 /// `kubectl apply` of one object, in process.
 fn apply(registry: &Registry, object: &Value) -> Result<(), ApiError> {
-    let options = WriteOptions { field_manager: "smov".to_owned(), ..WriteOptions::default() };
     let word = object["kind"].as_str().unwrap_or_default();
     let Some(kind) = kinds::by_kind(word) else {
         return Err(ApiError::bad_request(format!("no matches for kind \"{word}\"")));
     };
+    // Who wrote a rule last is told by its fields' managers, from the first on.
+    let options = WriteOptions { field_manager: "smov".to_owned(), tracked: kind.custom, ..WriteOptions::default() };
     let metadata = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
     let namespace = if kind.namespaced { if metadata("namespace").is_empty() { "default" } else { metadata("namespace") } } else { "" };
     if kind.namespaced {
