@@ -1,13 +1,13 @@
 //! SPDY/3.1, the server's half: what `kubectl port-forward` speaks, inside a WebSocket or by itself.
 //!
-//! [`frame`] turns bytes into frames and back, [`headers`] has their blocks of names and values, [`inflate`] the zlib streams that those travel in, and
+//! [`frame`] turns bytes into frames and back, [`headers`] has their blocks of names and values, [`zlib`] the zlib streams that those travel in, and
 //! [`connection`] the streams of one connection. <https://www.chromium.org/spdy/spdy-protocol/spdy-protocol-draft3-1/>
 
 mod connection;
 mod dictionary;
 mod frame;
 mod headers;
-mod inflate;
+mod zlib;
 
 pub(super) use connection::{Input, Output, Stream, converse};
 

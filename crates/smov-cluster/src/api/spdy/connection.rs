@@ -21,7 +21,7 @@ use super::{
     Broken,
     frame::{self, Decoder, Frame, Reset},
     headers::Headers,
-    inflate::Deflater,
+    zlib::Deflater,
 };
 use crate::api::websocket::{self, Reply};
 

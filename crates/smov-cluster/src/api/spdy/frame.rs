@@ -5,7 +5,7 @@ use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use super::{
     Broken,
     headers::Headers,
-    inflate::{Deflater, Inflater},
+    zlib::{Deflater, Inflater},
 };
 
 const VERSION: u16 = 3;

@@ -2,7 +2,7 @@
 
 use super::{
     Broken,
-    inflate::{Deflater, Inflater},
+    zlib::{Deflater, Inflater},
 };
 
 const ENDS: Broken = Broken::Headers("the block ends too early");
