@@ -41,5 +41,7 @@ mod requests;
 mod rollout;
 #[path = "mesh/sample.rs"]
 mod sample;
+#[path = "mesh/series.rs"]
+mod series;
 #[path = "mesh/splits.rs"]
 mod splits;
