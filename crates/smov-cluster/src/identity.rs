@@ -169,13 +169,34 @@ impl Authority {
         bound: Option<(&str, &str)>,
         expires: Option<i64>,
     ) -> Result<String, ApiError> {
+        self.issue_for(namespace, account, bound, None, expires)
+    }
+
+    /// The same for a client, who may say which very object he means, and gets nothing for another account's pod.
+    pub(crate) fn issue_for(
+        &self,
+        namespace: &str,
+        account: &str,
+        bound: Option<(&str, &str)>,
+        expected: Option<&str>,
+        expires: Option<i64>,
+    ) -> Result<String, ApiError> {
         let account_uid = uid(&*self.registry.get(&SERVICE_ACCOUNT, namespace, account)?).to_owned();
         let bound = match bound {
             Some((kind, name)) => {
                 let unknown = || ApiError::bad_request(format!("cannot bind token for object of type {kind:?}"));
                 let kind = BINDERS.into_iter().find(|known| known.kind == kind).ok_or_else(unknown)?;
-                let uid = uid(&*self.registry.get(kind, namespace, name)?).to_owned();
-                Some(Bound { kind, name: name.to_owned(), uid })
+                let found = self.registry.get(kind, namespace, name)?;
+                if kind == &POD && found["spec"]["serviceAccountName"].as_str().is_some_and(|runs_as| runs_as != account) {
+                    let why = "to pod running with different serviceaccount name.";
+                    return Err(ApiError::bad_request(format!("cannot bind token for serviceaccount {account:?} {why}")));
+                }
+                if let Some(expected) = expected.filter(|expected| *expected != uid(&found)) {
+                    let why = "does not match the UID in record. The object might have been deleted and then recreated";
+                    let why = format!("the UID in the bound object reference ({expected}) {why}");
+                    return Err(ApiError::conflict(kind, name, &why));
+                }
+                Some(Bound { kind, name: name.to_owned(), uid: uid(&found).to_owned() })
             }
             None => None,
         };

@@ -30,6 +30,7 @@ mod probe;
 mod proc;
 mod process;
 mod status;
+mod strays;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;

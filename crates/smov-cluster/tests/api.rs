@@ -254,6 +254,7 @@ async fn a_token_is_of_one_account_pod_or_secret_not_of_the_next_of_that_name() 
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x", "namespace": "default"}});
     let mut bound_pod = pod("x");
     bound_pod["spec"].as_object_mut().unwrap().remove("nodeName");
+    bound_pod["spec"]["serviceAccountName"] = json!("x");
     for object in [&account, &secret, &bound_pod] {
         create(object);
     }
@@ -272,6 +273,41 @@ async fn a_token_is_of_one_account_pod_or_secret_not_of_the_next_of_that_name() 
     again(&smov_cluster::kinds::SERVICE_ACCOUNT, &account);
     assert_eq!(valid(), [false; 3]);
     assert!(authority.issue_bound("default", "x", Some(("Node", "x")), None).is_err());
+    drop(server.stop().await);
+}
+
+#[tokio::test]
+async fn a_token_is_bound_to_the_very_object_that_was_meant_and_to_no_other_accounts_pod() {
+    let server = Server::start().await;
+    let registry = server.cluster.registry();
+    for name in ["x", "y"] {
+        let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": "default"}});
+        registry.create(account, &WriteOptions::default()).unwrap();
+    }
+    let mut bound_pod = pod("p");
+    bound_pod["spec"]["serviceAccountName"] = json!("x");
+    let uid = registry.create(bound_pod, &WriteOptions::default()).unwrap().object["metadata"]["uid"].as_str().unwrap().to_owned();
+    let client = server.client().await;
+    let ask = async |account: &str, uid: &str| {
+        let reference = json!({"kind": "Pod", "apiVersion": "v1", "name": "p", "uid": uid});
+        let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": [], "boundObjectRef": reference}});
+        let path = format!("/api/v1/namespaces/default/serviceaccounts/{account}/token");
+        let call = http::Request::post(path).header("content-type", "application/json").body(request.to_string().into_bytes()).unwrap();
+        client.request::<serde_json::Value>(call).await.map(|answer| answer["status"]["token"].is_string())
+    };
+    assert!(ask("x", &uid).await.unwrap() && ask("x", "").await.unwrap());
+    let refused = async |account: &str, uid: &str| match ask(account, uid).await.unwrap_err() {
+        kube::Error::Api(status) => (status.code, status.message.clone()),
+        other => panic!("{other}"),
+    };
+    let (code, message) = refused("x", "another").await;
+    assert_eq!(code, 409);
+    assert!(message.contains("the UID in the bound object reference (another) does not match the UID in record"), "{message}");
+    let (code, message) = refused("y", &uid).await;
+    assert_eq!(
+        (code, message.as_str()),
+        (400, "cannot bind token for serviceaccount \"y\" to pod running with different serviceaccount name.")
+    );
     drop(server.stop().await);
 }
 

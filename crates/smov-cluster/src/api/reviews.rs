@@ -133,10 +133,11 @@ pub(super) async fn token_request(api: &Api, call: &Call, target: &Target, body:
         return Err(ApiError::invalid_as("authentication.k8s.io", "TokenRequest", &cause));
     }
     let bound = &request["spec"]["boundObjectRef"];
+    let expected = bound["uid"].as_str().filter(|uid| !uid.is_empty());
     let bound = bound["kind"].as_str().map(|kind| (kind, bound["name"].as_str().unwrap_or_default()));
     let end = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds);
     let (namespace, name) = target.key();
-    let token = api.inner.authority.issue_bound(namespace, name, bound, Some(end.as_second()))?;
+    let token = api.inner.authority.issue_for(namespace, name, bound, expected, Some(end.as_second()))?;
     request["metadata"] = json!({ "name": name, "namespace": namespace, "creationTimestamp": null });
     request["spec"]["expirationSeconds"] = json!(seconds);
     request["status"] = json!({

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::driver::{Again, Key, Source, drive};
 use super::fields::{
     annotation, condition, controller_reference, has_controller, is_available, is_controlled_by, is_deleting, is_finished, is_ready, items,
-    label_selector_matches, labels, name, namespace, now_text, number, parse_time, random_suffix, set_condition, text,
+    label_selector_matches, labels, name, namespace, now_text, number, parse_time, random_suffix, set_condition, text, uid,
 };
 use super::rollout::replicas;
 use super::writer;
@@ -49,6 +49,19 @@ fn selects(set: &Value, pod: &Value) -> bool {
     label_selector_matches(&set["spec"]["selector"], &labels(pod))
 }
 
+/// Makes the set the controller of a pod that was seen without one, unless it has changed in that meanwhile.
+fn adopt(set: &Value, seen: &Value, now: &mut Value) -> Result<(), ApiError> {
+    if uid(now) != uid(seen) || has_controller(now) || is_deleting(now) || !selects(set, now) {
+        return Err(ApiError::stale(&POD, name(now)));
+    }
+    let reference = controller_reference(set);
+    match now["metadata"]["ownerReferences"].as_array_mut() {
+        Some(owners) => owners.push(reference),
+        None => now["metadata"]["ownerReferences"] = json!([reference]),
+    }
+    Ok(())
+}
+
 struct ReplicaSets {
     registry: Registry,
 }
@@ -75,15 +88,13 @@ impl ReplicaSets {
             if is_controlled_by(&pod, set) {
                 pods.push(pod);
             } else if !has_controller(&pod) && selects(set, &pod) {
-                let reference = controller_reference(set);
-                let adopted = self.registry.modify(&POD, namespace(&pod), name(&pod), &writer("replicaset-controller"), |pod| {
-                    match pod["metadata"]["ownerReferences"].as_array_mut() {
-                        Some(owners) => owners.push(reference.clone()),
-                        None => pod["metadata"]["ownerReferences"] = json!([reference]),
-                    }
-                    Ok(())
-                })?;
-                pods.push(adopted.object);
+                let options = writer("replicaset-controller");
+                match self.registry.modify(&POD, namespace(&pod), name(&pod), &options, |now| adopt(set, &pod, now)) {
+                    Ok(adopted) => pods.push(adopted.object),
+                    // Its next event says whose it is.
+                    Err(error) if matches!(error.reason, "Conflict" | "NotFound") => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
         Ok(pods)
@@ -248,5 +259,23 @@ mod tests {
         ];
         pods.sort_by_key(rank);
         assert_eq!(pods.each_ref().map(name), ["unscheduled", "unready", "young", "old"]);
+    }
+    #[test]
+    fn a_pod_that_found_a_controller_meanwhile_or_was_replaced_is_not_adopted() {
+        let set = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "web", "uid": "s"}, "spec": {"selector": {"matchLabels": {"app": "web"}}}});
+        let seen = json!({"metadata": {"name": "p", "uid": "1", "labels": {"app": "web"}}});
+        let adopted = |change: &dyn Fn(&mut Value)| {
+            let mut now = seen.clone();
+            change(&mut now);
+            adopt(&set, &seen, &mut now).map(|()| items(&now, "/metadata/ownerReferences").len()).map_err(|error| error.reason)
+        };
+        assert_eq!(adopted(&|_| ()), Ok(1));
+        assert_eq!(
+            adopted(&|now| now["metadata"]["ownerReferences"] = json!([{"kind": "ReplicaSet", "controller": true}])),
+            Err("Conflict")
+        );
+        assert_eq!(adopted(&|now| now["metadata"]["uid"] = json!("2")), Err("Conflict"));
+        assert_eq!(adopted(&|now| now["metadata"]["labels"]["app"] = json!("other")), Err("Conflict"));
+        assert_eq!(adopted(&|now| now["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z")), Err("Conflict"));
     }
 }

@@ -5,13 +5,14 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-use super::proc::{all, read_stat};
+use super::proc::read_stat;
 use super::process::kill;
+use super::strays;
 
 /// How long to wait for killed processes to disappear.
 const GONE_WITHIN: Duration = Duration::from_secs(2);
@@ -53,10 +54,8 @@ impl Ledger {
             if let (Some(process), Some((started, noted_boot))) = (process, note.split_once(' '))
                 && noted_boot == boot
             {
-                match read_stat(process) {
-                    Some(stat) if stat.started.to_string() == started => killed.push(process),
-                    Some(_) => {}
-                    None => killed.extend(self.group_of(process)),
+                if read_stat(process).is_some_and(|stat| stat.started.to_string() == started) {
+                    killed.push(process);
                 }
             }
             fs::remove_file(&path)?;
@@ -69,27 +68,17 @@ impl Ledger {
         while killed.iter().any(|process| is_alive(*process)) && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(1));
         }
-        if !killed.is_empty() {
-            info!(count = killed.len(), "processes of an earlier run were ended");
+        // What these have started, whether or not it is still in their groups.
+        let count = killed.len() + strays::end_below(&self.pods);
+        if count > 0 {
+            info!(count, "processes of an earlier run were ended");
         }
-        Ok(killed.len())
-    }
-
-    /// Members of a group whose leader is gone, known as ours by `SMOV_ROOT` in their environment.
-    fn group_of(&self, leader: u32) -> Vec<u32> {
-        let mark = format!("SMOV_ROOT={}", self.pods.display());
-        let members = all().into_iter().filter(|(process, stat)| stat.group == leader && has_variable(*process, &mark));
-        members.map(|(process, _)| process).collect()
+        Ok(count)
     }
 
     fn note(&self, process: u32) -> PathBuf {
         self.directory.join(process.to_string())
     }
-}
-
-fn has_variable(process: u32, mark: &str) -> bool {
-    let environment = fs::read(Path::new("/proc").join(process.to_string()).join("environ")).unwrap_or_default();
-    environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(mark.as_bytes()))
 }
 
 fn is_alive(process: u32) -> bool {
@@ -120,5 +109,19 @@ mod tests {
         stranger.kill().unwrap();
         stranger.wait().unwrap();
         assert_eq!(fs::read_dir(folder.path().join("pids")).unwrap().count(), 0);
+    }
+    #[test]
+    fn what_left_its_group_and_outlived_its_leader_is_killed_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let pods = folder.path().join("pods");
+        let ledger = Ledger::open(folder.path().join("pids"), pods.clone()).unwrap();
+        let mut stray = Command::new("setsid")
+            .args(["/bin/sleep", "1000"])
+            .env("SMOV_ROOT", pods.join("uid/root/app"))
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        assert_eq!(ledger.sweep().unwrap(), 1);
+        assert!(!stray.wait().unwrap().success());
     }
 }

@@ -136,16 +136,54 @@ impl Folders {
                 private_folder(&target)?;
             }
             let place = below(&root, text(mount, "/mountPath"));
+            if let Some(outer) = outer_mount(container, mount) {
+                // Its link would be written into the outer volume, for whoever else has that.
+                if !is_empty_dir(pod, text(outer, "/name")) {
+                    return Err(io::Error::other(inside(mount, outer)));
+                }
+            }
             if let Some(parent) = place.parent() {
                 fs::create_dir_all(parent)?;
             }
-            if fs::symlink_metadata(&place).is_err() {
-                symlink(&target, &place)?;
+            match fs::read_link(&place) {
+                Ok(present) if present == target => {}
+                // Another container of the pod has linked something else there.
+                Ok(_) => return Err(io::Error::other(taken(mount))),
+                Err(_) if fs::symlink_metadata(&place).is_ok() => return Err(io::Error::other(taken(mount))),
+                Err(_) => symlink(&target, &place)?,
             }
             pairs.push((text(mount, "/mountPath").to_owned(), target));
         }
         Ok((root, pairs))
     }
+}
+
+/// The mount below whose path this one is, where there is one.
+fn outer_mount<'a>(container: &'a Value, mount: &Value) -> Option<&'a Value> {
+    let path = |mount: &Value| below(Path::new("/"), text(mount, "/mountPath"));
+    let inner = path(mount);
+    let around = |other: &&Value| inner != path(other) && inner.starts_with(path(other));
+    items(container, "/volumeMounts").iter().filter(around).max_by_key(|other| path(other).components().count())
+}
+
+fn is_empty_dir(pod: &Value, volume: &str) -> bool {
+    items(pod, "/spec/volumes").iter().any(|known| text(known, "/name") == volume && known["emptyDir"].is_object())
+}
+
+fn inside(mount: &Value, outer: &Value) -> String {
+    format!(
+        "mount path {} is inside {}, which is volume {:?}: here only an emptyDir can have other volumes inside; mount it beside",
+        text(mount, "/mountPath"),
+        text(outer, "/mountPath"),
+        text(outer, "/name")
+    )
+}
+
+fn taken(mount: &Value) -> String {
+    format!(
+        "mount path {} is taken: something else is there already, from this container or another one of the pod",
+        text(mount, "/mountPath")
+    )
 }
 
 enum Failure {
@@ -345,5 +383,27 @@ mod tests {
         assert!(folders.prepare(&pod(json!({"name": "v", "persistentVolumeClaim": {"claimName": "c"}})), &sources).is_err());
         let volumes = folders.prepare(&pod(json!({"name": "v", "hostPath": {"path": "/../../etc"}})), &sources).unwrap();
         assert_eq!(volumes["v"], folder.path().join("host/etc"));
+    }
+    #[test]
+    fn nothing_is_written_into_a_volume_that_others_have() {
+        let folder = tempfile::tempdir().unwrap();
+        let folders = Folders { state: folder.path().to_owned(), cluster: "ctx1".to_owned() };
+        let maps = Maps(RefCell::default());
+        let (environment, exists) = (BTreeMap::new(), |_: &str| true);
+        let sources = Sources { lookup: &maps, token: "t", environment: &environment, claim_exists: &exists };
+        let pod = json!({"metadata": {"uid": "u", "namespace": "n"}, "spec": {"volumes": [
+            {"name": "kept", "persistentVolumeClaim": {"claimName": "c"}}, {"name": "tmp", "emptyDir": {}}, {"name": "more", "emptyDir": {}}]}});
+        let volumes = folders.prepare(&pod, &sources).unwrap();
+        let linked = |name: &str, mounts: &[(&str, &str)]| {
+            let mounts: Vec<Value> = mounts.iter().map(|(name, path)| json!({"name": name, "mountPath": path})).collect();
+            folders.link(&pod, &json!({"name": name, "volumeMounts": mounts}), &volumes)
+        };
+        let refused = linked("a", &[("tmp", "/data/cache"), ("kept", "/data")]).unwrap_err().to_string();
+        assert!(refused.starts_with("mount path /data/cache is inside /data, which is volume \"kept\""), "{refused}");
+        assert_eq!(fs::read_dir(&volumes["kept"]).unwrap().count(), 0, "the claim stays as it was");
+        linked("b", &[("tmp", "/data"), ("kept", "/data/kept"), ("more", "/database")]).unwrap();
+        linked("b", &[("tmp", "/data"), ("kept", "/data/kept")]).unwrap();
+        let refused = linked("c", &[("tmp", "/work"), ("more", "/work/kept")]).unwrap_err().to_string();
+        assert!(refused.starts_with("mount path /work/kept is taken"), "{refused}");
     }
 }

@@ -149,6 +149,7 @@ impl PodWorker {
             }
             if self.advance().await {
                 self.publish();
+                self.end_strays().await;
                 self.remove();
                 break;
             }

@@ -18,6 +18,7 @@ use crate::kubelet::limits::LAST_OUTPUT;
 use crate::kubelet::logs::{forget_older, pump};
 use crate::kubelet::mounts::private_folder;
 use crate::kubelet::process::{Exit, Input, Launch, Running, kill, start};
+use crate::kubelet::strays;
 use crate::kubelet::{Advice, ContainerRequest, ImageError, ProcessSpec};
 
 impl PodWorker {
@@ -70,13 +71,17 @@ impl PodWorker {
         };
         let ended = run.ended.clone();
         let place = (uid(&self.object).to_owned(), container.name.clone());
+        let root = own_program.then(|| self.shared.folders.root(&self.object, &container.spec));
         self.shared.running().insert(place.clone(), process);
         container.begin(run, format!("smov://{}", uuid::Uuid::new_v4().simple()));
         let (shared, send) = (self.shared.clone(), self.send.clone());
         self.tasks.spawn(async move {
             let exit = child.wait().await.map_or(Exit { code: 255, signal: None }, Exit::from);
-            // A container ends with its first process, as on Kubernetes; nothing of its group stays.
+            // A container ends with its first process, as on Kubernetes; nothing of its group stays, and nothing that left it.
             kill(process);
+            if let Some(root) = root {
+                let _nobody_needs_the_count = tokio::task::spawn_blocking(move || strays::end_below(&root)).await;
+            }
             ended.cancel();
             shared.running().remove(&place);
             shared.ledger.forget(process);

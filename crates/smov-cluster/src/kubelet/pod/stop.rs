@@ -20,6 +20,7 @@ use crate::kubelet::network::mapped_port;
 use crate::kubelet::probe::port_of;
 use crate::kubelet::proc::connections_to;
 use crate::kubelet::process::{kill, terminate};
+use crate::kubelet::strays;
 use crate::registry::DeleteOptions;
 
 /// How long to wait for the last words of processes that have ended.
@@ -152,6 +153,7 @@ impl PodWorker {
     pub(super) async fn end_all(&mut self) {
         self.kill_all();
         self.wait_for_exits().await;
+        self.end_strays().await;
         for container in &self.containers {
             if let Some(process) = container.process() {
                 process.probes.cancel();
@@ -161,6 +163,12 @@ impl PodWorker {
         if timeout(LAST_WORDS, all).await.is_err() {
             self.tasks.shutdown().await;
         }
+    }
+
+    /// What left the groups of its containers, or was left by commands that were run in them.
+    pub(super) async fn end_strays(&self) {
+        let folder = self.shared.folders.pod(uid(&self.object));
+        let _nobody_needs_the_count = tokio::task::spawn_blocking(move || strays::end_below(&folder)).await;
     }
 
     async fn wait_for_exits(&mut self) {

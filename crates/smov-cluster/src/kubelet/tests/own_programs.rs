@@ -163,3 +163,35 @@ async fn a_liveness_restart_runs_the_pre_stop_hook_first() {
     assert_eq!(std::fs::read_to_string(bench.host_file("order")).unwrap(), "hook\nend\n");
     bench.stop().await;
 }
+
+/// Starts something in a session of its own, which notes its number, and goes on itself.
+fn with_stray(then: &str) -> String {
+    format!(
+        "setsid sh -c 'echo $$$$ >> $SMOV_ROOT/notes/strays; exec sleep 1000' & while ! test -s $SMOV_ROOT/notes/strays; do sleep 0.01; done; {then}"
+    )
+}
+
+fn is_alive(process: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{}/stat", process.trim())).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+#[tokio::test]
+async fn what_left_its_group_ends_with_its_container_and_its_pod() {
+    let bench = Bench::start();
+    let mut app = shell("app", &with_stray(STAYS));
+    app["readinessProbe"] = json!({"exec": {"command": ["/bin/sh", "-c", "test -s $SMOV_ROOT/notes/strays"]}, "timeoutSeconds": 10});
+    bench.create(pod("stays", &[app]));
+    let strays = || std::fs::read_to_string(bench.host_file("strays")).unwrap_or_default().lines().map(str::to_owned).collect::<Vec<_>>();
+    bench.pod_until("stays", "it is ready", is_ready).await;
+    let first = strays();
+    assert!(first.len() == 1 && is_alive(&first[0]), "{first:?}");
+    bench.registry.delete(&POD, "shop", "stays", &crate::registry::DeleteOptions::default()).unwrap();
+    bench.gone(&POD, "stays").await;
+    assert!(!is_alive(&first[0]), "its pod is gone");
+
+    std::fs::remove_file(bench.host_file("strays")).unwrap();
+    bench.create(never("ends", &[shell("app", &with_stray("exit 0"))]));
+    bench.pod_until("ends", "it has ended", |pod| text(pod, "/status/phase") == "Succeeded").await;
+    assert!(!is_alive(&strays()[0]), "its container has ended");
+    bench.stop().await;
+}
