@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use smov_model::cluster::Endpoint;
-use smov_model::names::{Namespace, Port};
+use smov_model::names::{Namespace, Port, ServiceAccount};
 use smov_model::route::Origin;
 use smov_model::tls::{MutualTlsMode, SpiffeId};
 use smov_model::workload::Workload;
@@ -116,11 +116,26 @@ impl Prepared<'_> {
         Some(self.peer_authentications.of(&endpoint.workload, port))
     }
 
-    /// The identities behind a Service: of all its endpoints, whatever port or subset, with those that a ServiceEntry names.
+    /// The identities behind a Service: of all its endpoints, whatever port or subset, listed or to be found by name, with those that a ServiceEntry names;
+    /// none where nobody says which.
+    /// Also of endpoints that take no mutual TLS by their labels: a rule may demand it of them, and nobody else's certificate will do then.
     pub(crate) fn identities(&self, service: &MeshService) -> Vec<String> {
-        let workloads = service.ports.iter().flat_map(|port| &port.endpoints).map(|(_, workload)| workload);
-        let able = workloads.filter(|workload| is_able(workload));
-        let ids = able.map(|workload| SpiffeId::of(&self.world.mesh.trust_domain, workload).to_string());
-        ids.chain(service.subject_alt_names.iter().cloned()).collect::<BTreeSet<_>>().into_iter().collect()
+        let trust_domain = self.world.mesh.trust_domain.as_str();
+        let mut ids: BTreeSet<String> = match &service.accounts {
+            Some(accounts) => {
+                let id = |account: &ServiceAccount| SpiffeId {
+                    trust_domain: trust_domain.into(),
+                    namespace: service.namespace.clone(),
+                    service_account: account.clone(),
+                };
+                accounts.iter().map(|account| id(account).to_string()).collect()
+            }
+            None => {
+                let workloads = service.ports.iter().flat_map(|port| &port.endpoints).map(|(_, workload)| workload);
+                workloads.map(|workload| SpiffeId::of(trust_domain, workload).to_string()).collect()
+            }
+        };
+        ids.extend(service.subject_alt_names.iter().cloned());
+        ids.into_iter().collect()
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use smov_model::names::{Hostname, KubeCluster, Namespace, Port};
+use smov_model::names::{Hostname, KubeCluster, Namespace, Port, ServiceAccount};
 use smov_model::workload::Workload;
 
 use super::services::{Found, MeshPort, MeshService};
@@ -29,6 +29,8 @@ struct Place {
     ports: BTreeMap<String, u32>,
     weight: u32,
     workload: Arc<Workload>,
+    /// Its service account, where one is named.
+    account: Option<ServiceAccount>,
 }
 
 fn of_entry(world: &World, pods: &BTreeMap<&ObjectKey, Arc<Workload>>, entry: &Resource<ServiceEntrySpec>) -> Vec<MeshService> {
@@ -46,6 +48,7 @@ fn of_entry(world: &World, pods: &BTreeMap<&ObjectKey, Arc<Workload>>, entry: &R
         export_to: entry.spec.export_to.clone(),
         external: entry.spec.location.as_deref() != Some("MESH_INTERNAL"),
         subject_alt_names: entry.spec.subject_alt_names.clone(),
+        accounts: Some(places.iter().filter_map(|place| place.account.clone()).collect()),
         cluster_ips: BTreeMap::from([(world.own.clone(), addresses.clone())]),
     };
     entry.spec.hosts.iter().filter_map(|host| host.parse().ok()).map(service).collect()
@@ -109,7 +112,8 @@ fn places(
         let pod = world.pods.get(*key)?;
         let serves = workload.namespace == *namespace && pod.ready && selects(&pod.labels);
         let address = pod.address.filter(|_| serves)?.to_string();
-        Some(Place { address, ports: BTreeMap::new(), weight: 1, workload: workload.clone() })
+        let account = Some(workload.service_account.clone());
+        Some(Place { address, ports: BTreeMap::new(), weight: 1, workload: workload.clone(), account })
     });
     let entries = world.workload_entries.values().filter(|one| one.metadata.namespace == namespace.as_str());
     let written = entries.filter_map(|one| {
@@ -135,14 +139,16 @@ fn place(
     if let Some(subzone) = locality.next().filter(|subzone| !subzone.is_empty()) {
         workload.labels.insert("topology.istio.io/subzone".to_owned(), subzone);
     }
-    if let Some(account) = spec.service_account.as_deref().and_then(|account| account.parse().ok()) {
-        workload.service_account = account;
+    let account: Option<ServiceAccount> = spec.service_account.as_deref().and_then(|account| account.parse().ok());
+    if let Some(account) = &account {
+        workload.service_account = account.clone();
     }
     Some(Place {
         address: spec.address.clone().filter(|address| !address.is_empty())?,
         ports: spec.ports.clone(),
         weight: spec.weight.filter(|weight| *weight > 0).unwrap_or(1),
         workload: Arc::new(workload),
+        account,
     })
 }
 

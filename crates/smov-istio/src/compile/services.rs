@@ -1,11 +1,11 @@
 //! Services of the mesh: a Service of the same namespace and name in several clusters is one host with the endpoints of all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use smov_model::cluster::Discovery;
-use smov_model::names::{Hostname, KubeCluster, Namespace, Port, ResourceRef};
+use smov_model::names::{Hostname, KubeCluster, Namespace, Port, ResourceRef, ServiceAccount};
 use smov_model::workload::Workload;
 
 use super::service_entries;
@@ -32,6 +32,8 @@ pub(crate) struct MeshService {
     pub(crate) external: bool,
     /// Names that a ServiceEntry gives its servers.
     pub(crate) subject_alt_names: Vec<String>,
+    /// Service accounts (of the own namespace) of those behind a ServiceEntry, as far as it says; `None` = of a Service, where every endpoint has one.
+    pub(crate) accounts: Option<BTreeSet<ServiceAccount>>,
     /// Its addresses by cluster; those of a ServiceEntry under the own one.
     pub(crate) cluster_ips: BTreeMap<KubeCluster, Vec<IpAddr>>,
 }
@@ -188,6 +190,7 @@ impl MeshService {
             export_to: first.export_to.clone(),
             external: false,
             subject_alt_names: Vec::new(),
+            accounts: None,
             cluster_ips: copies.iter().map(|(cluster, copy)| ((*cluster).clone(), copy.cluster_ips.clone())).collect(),
             namespace,
         })

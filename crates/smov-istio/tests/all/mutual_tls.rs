@@ -174,3 +174,22 @@ fn the_webhook_on_peer_authentications() {
     let bare = serde_json::json!({"apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication", "metadata": {"name": "p"}});
     assert_eq!(validate(&bare), []);
 }
+
+#[test]
+fn behind_a_service_entry_are_the_accounts_that_it_names_whatever_its_labels_say() {
+    let identities = |resolution: &str, endpoints: &str| {
+        let entry = format!(
+            "---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: vm, namespace: theater-msa}}\nspec:\n  hosts: [vm.example.com]\n  \
+             location: MESH_INTERNAL\n  resolution: {resolution}\n  ports: [{{number: 8443, name: tcp, protocol: TCP}}]\n  endpoints: {endpoints}\n"
+        );
+        let world = world_with(&(entry + &rule("{host: vm.example.com, trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}")));
+        match found(&world, "outbound|8443||vm.example.com").tls {
+            ClusterTls::IstioMutual(tls) => tls.subject_alt_names,
+            other => panic!("{other:?}"),
+        }
+    };
+    let expected = ["spiffe://cluster.local/ns/theater-msa/sa/vm"];
+    assert_eq!(identities("STATIC", "[{address: 127.0.0.9, serviceAccount: vm}]"), expected, "no label says that it takes mutual TLS");
+    assert_eq!(identities("DNS", "[{address: vm-1.example.com, serviceAccount: vm}, {address: vm-2.example.com}]"), expected);
+    assert!(identities("STATIC", "[{address: 127.0.0.9}]").is_empty(), "as in Istio: nobody says who");
+}
