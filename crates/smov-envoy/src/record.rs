@@ -12,6 +12,7 @@ use smov_model::names::{ClusterName, Port, SubsetName};
 use smov_model::record::{Attempt, Direction, DrawTaken, Peer, Phase, Record, RecordSource, Row, RuleTaken, SkippedRule};
 use smov_model::route::{CorsDecision, Percent, RequestHead, RouteAction, RouteRule, VirtualHost};
 use smov_model::snapshot::Snapshot;
+use smov_model::tls::SpiffeId;
 use smov_model::workload::Workload;
 
 use crate::config::PASSTHROUGH;
@@ -97,16 +98,31 @@ impl<'a> Reading<'a> {
     /// Who was on the other side: the caller of what came in, the endpoint of what went out.
     pub(crate) fn peer(&self) -> Option<&Arc<Workload>> {
         match self.entry.side {
-            Side::Inbound | Side::InboundTcp | Side::Connection => {
-                // sidecar~<ip>~<pod>.<namespace>~<domain>
-                let named = self.entry.note("x-envoy-peer-metadata-id").and_then(|id| id.split('~').nth(2));
-                let is_named = |peer: &&Arc<Workload>| named.is_some_and(|name| name == format!("{}.{}", peer.pod, peer.namespace));
-                let address = || self.entry.downstream_remote.as_deref()?.parse::<SocketAddr>().ok();
-                self.snapshot.peers.values().find(is_named).or_else(|| self.snapshot.peers.get(&address()?.ip()))
-            }
+            Side::Inbound | Side::InboundTcp | Side::Connection => self.caller(),
             Side::Outbound | Side::Ingress => self.entry.is_from_upstream().then(|| self.endpoint(self.entry.answerer()?)).flatten(),
             Side::OutboundTcp => self.endpoint(self.entry.answerer()?),
         }
+    }
+
+    /// The peer that is named in `x-envoy-peer-metadata-id`, else the one at that address. Who has proved an identity is one of that identity's workloads,
+    /// whatever it says, as in our own data plane.
+    fn caller(&self) -> Option<&Arc<Workload>> {
+        let proved = match self.entry.peer_principal() {
+            Some(principal) => Some(principal.parse::<SpiffeId>().ok().filter(|id| id.trust_domain == self.snapshot.trust_domain)?),
+            None => None,
+        };
+        let may_be = |peer: &&Arc<Workload>| {
+            proved.as_ref().is_none_or(|id| (&id.namespace, &id.service_account) == (&peer.namespace, &peer.service_account))
+        };
+        let peers = || self.snapshot.peers.values().filter(may_be);
+        // sidecar~<ip>~<pod>.<namespace>~<domain>
+        let named = self.entry.note("x-envoy-peer-metadata-id").and_then(|id| id.split('~').nth(2));
+        let is_named = |peer: &&Arc<Workload>| named.is_some_and(|name| name == format!("{}.{}", peer.pod, peer.namespace));
+        let address = || self.entry.downstream_remote.as_deref()?.parse::<SocketAddr>().ok();
+        let at_address = || self.snapshot.peers.get(&address()?.ip()).filter(may_be);
+        // The only one of its identity, where it has one.
+        let sole = || peers().next().filter(|first| proved.is_some() && peers().all(|peer| peer.pod == first.pod));
+        peers().find(is_named).or_else(at_address).or_else(sole)
     }
 
     fn endpoint(&self, address: SocketAddr) -> Option<&Arc<Workload>> {
@@ -368,3 +384,6 @@ fn unmatched_host<'a>(entry: &Entry, snapshot: &'a Snapshot) -> Option<&'a Virtu
         Side::Outbound | Side::Inbound | Side::OutboundTcp | Side::InboundTcp | Side::Connection => None,
     }
 }
+
+#[cfg(test)]
+mod tests;
