@@ -134,7 +134,7 @@ impl WireServer {
         let conversation = Conversation { proxies: &self.proxies, stream: &stream, settled: watch::channel(None).0 };
         let (answers, answered) = mpsc::channel(crate::proxies::QUESTIONS);
         let (keys, wanted) = mpsc::channel(1);
-        let certifying = Certifying { authority: self.authority.clone(), subject, wanted, key: None, roots: None };
+        let certifying = Certifying { authority: self.authority.clone(), subject, wanted, key: None, roots: None, trust_domain: None };
         tokio::select! {
             ended = conversation.listen(read, buffer, answers, keys) => ended,
             ended = conversation.speak(write, snapshots, questions, answered, certifying) => ended,
@@ -174,18 +174,28 @@ struct Certifying {
     key: Option<String>,
     /// The roots that the proxy was given last.
     roots: Option<String>,
+    /// The trust domain of the identity that the proxy was given last.
+    trust_domain: Option<String>,
 }
 
 impl Certifying {
     /// The next thing to say about certificates. May be dropped and asked again at any time.
     async fn next(&mut self, trust_domain: Option<&str>) -> ToProxy {
         loop {
+            if let (None, Some(given), Some(wanted)) = (&self.key, &self.trust_domain, trust_domain)
+                && given != wanted
+            {
+                self.trust_domain = None;
+                let reason = format!("the mesh's trust domain is {wanted} now: ask again");
+                return ToProxy::CertificateRefused { reason };
+            }
             if let (Some(_), Some(trust_domain)) = (&self.key, trust_domain) {
                 self.authority.settled().await;
                 let answer = self.key.take().map(|key| self.authority.answer(&key, &self.subject, trust_domain));
                 if let Some(answer) = answer {
                     if let ToProxy::Certificate { roots, .. } = &answer {
                         self.roots = Some(roots.clone());
+                        self.trust_domain = Some(trust_domain.to_owned());
                     }
                     return answer;
                 }

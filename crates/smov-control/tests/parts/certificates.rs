@@ -106,6 +106,24 @@ async fn the_trust_domain_is_the_meshs() {
     assert_eq!(&*snapshot.trust_domain, "theater.local");
     let (chain, _) = certificate(&mut proxy).await;
     assert!(says(&chain, "spiffe://theater.local/ns/theater-msa/sa/user-service"));
+
+    // A new one is told at once, beside the snapshot that has it.
+    let renamed = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "istio", "namespace": "istio-system"},
+        "data": {"mesh": "trustDomain: cinema.local"}});
+    mesh.own.apply([renamed]);
+    let (mut has_snapshot, mut told) = (false, false);
+    while !(has_snapshot && told) {
+        match proxy.hear().await {
+            ToProxy::Snapshot { snapshot } => {
+                proxy.ack(&snapshot).await;
+                has_snapshot = &*snapshot.trust_domain == "cinema.local";
+            }
+            ToProxy::CertificateRefused { reason } => told = reason.contains("the mesh's trust domain is cinema.local now"),
+            other => panic!("{other:?}"),
+        }
+    }
+    let (chain, _) = certificate(&mut proxy).await;
+    assert!(says(&chain, "spiffe://cinema.local/ns/theater-msa/sa/user-service"));
     mesh.stop().await;
 }
 
