@@ -27,6 +27,7 @@ mod delete;
 mod events;
 mod fields;
 mod managed;
+mod object;
 mod options;
 mod pod_update;
 mod selector;

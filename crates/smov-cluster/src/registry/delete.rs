@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{
     DeleteOptions, Deleted, Object, Propagation, Registry, Selector,
     defaults::{self, now},
-    write::{key, uid_conflict},
+    object::{key, uid_conflict},
 };
 use crate::{
     admission::{AdmissionRequest, Operation},

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::{defaults::now, write::remove as remove_field};
+use super::{defaults::now, object::remove as remove_field};
 use crate::{
     error::{ApiError, Cause},
     kinds::Kind,
