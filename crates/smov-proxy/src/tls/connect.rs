@@ -33,8 +33,6 @@ pub(crate) enum Security {
     Plaintext,
     Mesh(Mesh),
     Origin(Origin),
-    /// The rule cannot be followed; the reason.
-    Unusable(String),
 }
 
 /// With the mesh's certificates.
@@ -51,14 +49,14 @@ pub(crate) struct Mesh {
 /// With certificates of a rule's own.
 #[derive(Debug)]
 pub(crate) struct Origin {
-    config: Box<ClientConfig>,
+    files: origin::Kept,
     server_name: Option<ServerName<'static>>,
 }
 
 /// How one endpoint is called, with the sessions that it would resume.
 #[derive(Debug)]
 pub(crate) struct Calling {
-    /// The certificate that this was built for; 0 = none of the mesh.
+    /// The certificate that this was built for: the mesh's by its number, a rule's own by what its files looked like.
     number: u64,
     config: Arc<ClientConfig>,
 }
@@ -76,13 +74,13 @@ impl Security {
             ClusterTls::Disable => Self::Plaintext,
             ClusterTls::Auto(tls) => mesh(tls, false),
             ClusterTls::IstioMutual(tls) => mesh(tls, true),
-            ClusterTls::Origin(origin) => match origin::configure(origin) {
-                Ok(config) => Self::Origin(Origin { config: Box::new(config), server_name: origin.sni.as_deref().and_then(server_name) }),
-                Err(reason) => {
+            ClusterTls::Origin(origin) => {
+                let files = origin::Kept::new(origin);
+                if let Err(reason) = &files.current().config {
                     warn!(cluster = %cluster.name, %reason, "this cluster's TLS cannot be set up: connections to it fail");
-                    Self::Unusable(reason)
                 }
-            },
+                Self::Origin(Origin { files, server_name: origin.sni.as_deref().and_then(server_name) })
+            }
         }
     }
 }
@@ -108,8 +106,7 @@ pub(crate) async fn secure(
             let issued = issued.ok_or_else(|| Failure::connection("TLS_error:Secret is not supplied by SDS"))?;
             (mesh.calling(endpoint, &issued)?, &mesh.server_name, true)
         }
-        Security::Origin(origin) => (origin.calling(endpoint), &origin.server_name, false),
-        Security::Unusable(reason) => return Err(Failure::connection(format!("TLS_error:{reason}"))),
+        Security::Origin(origin) => (origin.calling(endpoint)?, &origin.server_name, false),
     };
     let server_name = server_name.clone().unwrap_or_else(|| no_name(endpoint.address));
     let connector = TlsConnector::from(calling.config.clone());
@@ -171,14 +168,17 @@ impl Mesh {
 }
 
 impl Origin {
-    fn calling(&self, endpoint: &EndpointState) -> Arc<Calling> {
-        if let Some(known) = endpoint.calling.load_full() {
-            return known;
+    /// What was built for this endpoint from the files as they are now, or it is built now.
+    fn calling(&self, endpoint: &EndpointState) -> Result<Arc<Calling>, Failure> {
+        let current = self.files.current();
+        let config = current.config.as_ref().map_err(|reason| Failure::connection(format!("TLS_error:{reason}")))?;
+        if let Some(known) = endpoint.calling.load_full().filter(|known| known.number == current.number) {
+            return Ok(known);
         }
-        let mut config = (*self.config).clone();
+        let mut config = ClientConfig::clone(config);
         config.resumption = sessions();
-        let calling = Arc::new(Calling { number: 0, config: Arc::new(config) });
+        let calling = Arc::new(Calling { number: current.number, config: Arc::new(config) });
         endpoint.calling.store(Some(calling.clone()));
-        calling
+        Ok(calling)
     }
 }
