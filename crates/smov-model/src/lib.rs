@@ -16,6 +16,7 @@
 pub mod authorization;
 pub mod balance;
 pub mod cluster;
+pub mod der;
 pub mod dice;
 pub mod flag;
 pub mod hash;

@@ -7,7 +7,7 @@ use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use crate::der::{self, Facts};
+use crate::facts::{Facts, facts};
 
 /// How long roots and intermediates are valid, Istio's default.
 const LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -63,7 +63,7 @@ impl Authority {
     pub fn from_pem(certificate: &str, key: &str) -> Result<Self, AuthorityError> {
         let der =
             CertificateDer::pem_slice_iter(certificate.as_bytes()).next().and_then(Result::ok).ok_or(AuthorityError::NoCertificate)?;
-        let Facts { subject, not_after, key_identifier } = der::facts(&der).map_err(AuthorityError::Unreadable)?;
+        let Facts { subject, not_after, key_identifier } = facts(&der).map_err(AuthorityError::Unreadable)?;
         let key = KeyPair::from_pem(key.trim()).map_err(AuthorityError::Key)?;
         let mut params = CertificateParams::new(Vec::new()).map_err(AuthorityError::Unmade)?;
         params.distinguished_name = subject;

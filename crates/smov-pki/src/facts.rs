@@ -1,18 +1,14 @@
-//! As much of DER as it takes to know an authority by its certificate: its name, its end, its key's identifier. Whether the certificate is to
+//! What it takes to know an authority by its certificate: its name, its end, its key's identifier. Whether the certificate is to
 //! be believed is decided by rustls.
 
 use rcgen::string::{Ia5String, PrintableString};
 use rcgen::{DistinguishedName, DnType, DnValue};
+use smov_model::der::{OBJECT, Reader, SEQUENCE, SET};
 
-const SEQUENCE: u8 = 0x30;
-const SET: u8 = 0x31;
-const OBJECT: u8 = 0x06;
 const OCTETS: u8 = 0x04;
 const UTF8: u8 = 0x0c;
 const PRINTABLE: u8 = 0x13;
 const IA5: u8 = 0x16;
-const UTC_TIME: u8 = 0x17;
-const GENERALIZED_TIME: u8 = 0x18;
 const VERSION: u8 = 0xa0;
 const EXTENSIONS: u8 = 0xa3;
 /// 2.5.29.14.
@@ -102,76 +98,9 @@ fn object(content: &[u8]) -> Option<Vec<u64>> {
     Some(numbers)
 }
 
-/// One value after the other.
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    /// Tag and content of the next value; `None` at the end, and where this is no DER.
-    fn next(&mut self) -> Option<(u8, &'a [u8])> {
-        let (&tag, rest) = self.0.split_first()?;
-        let (&first, rest) = rest.split_first()?;
-        let (length, rest) = match first {
-            0..=0x7f => (usize::from(first), rest),
-            0x81..=0x83 => {
-                let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-                (bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), rest)
-            }
-            _ => return None,
-        };
-        let (content, rest) = rest.split_at_checked(length)?;
-        self.0 = rest;
-        Some((tag, content))
-    }
-
-    fn expect(&mut self, tag: u8) -> Option<&'a [u8]> {
-        self.next().filter(|(found, _)| *found == tag).map(|(_, content)| content)
-    }
-
-    fn enter(&mut self, tag: u8) -> Option<Self> {
-        self.expect(tag).map(Self)
-    }
-
-    /// Seconds since 1970. RFC 5280 allows UTC with seconds only.
-    fn time(&mut self) -> Option<u64> {
-        let (tag, text) = self.next()?;
-        let text = std::str::from_utf8(text).ok()?.strip_suffix('Z').filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
-        let (year, rest) = match tag {
-            UTC_TIME => {
-                let year: u64 = text.get(..2)?.parse().ok()?;
-                (if year < 50 { 2000 + year } else { 1900 + year }, text.get(2..)?)
-            }
-            GENERALIZED_TIME => (text.get(..4)?.parse().ok()?, text.get(4..)?),
-            _ => return None,
-        };
-        let part = |place: usize| rest.get(place * 2..place * 2 + 2)?.parse::<u64>().ok();
-        let days = days_since_1970(year, part(0)?, part(1)?)?;
-        Some(((days * 24 + part(2)?) * 60 + part(3)?) * 60 + part(4)?)
-    }
-}
-
-/// In the Gregorian calendar.
-fn days_since_1970(year: u64, month: u64, day: u64) -> Option<u64> {
-    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    if year < 1970 || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
-        return None;
-    }
-    let years: u64 = (1970..year).map(|year| if leap(year) { 366 } else { 365 }).sum();
-    let lengths = [31, if leap(year) { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-    let months: u64 = lengths.iter().take(usize::try_from(month - 1).ok()?).sum();
-    Some(years + months + day - 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn days_are_those_of_the_calendar() {
-        assert_eq!(days_since_1970(1970, 1, 1), Some(0));
-        assert_eq!(days_since_1970(2000, 3, 1), Some(11_017));
-        assert_eq!(days_since_1970(2026, 11, 22), Some(20_779));
-        assert_eq!(days_since_1970(2026, 13, 1), None);
-    }
 
     #[test]
     fn identifiers_are_read_as_numbers() {

@@ -12,7 +12,7 @@
 #![warn(missing_docs)]
 
 mod authority;
-mod der;
+mod facts;
 mod plugged_in;
 mod signer;
 

@@ -18,7 +18,6 @@ use smov_model::tls::SpiffeId;
 pub(crate) mod accept;
 pub(crate) mod certificate;
 pub(crate) mod connect;
-mod der;
 pub(crate) mod failure;
 pub(crate) mod issued;
 mod origin;

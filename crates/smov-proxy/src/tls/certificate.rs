@@ -3,8 +3,7 @@
 use std::fmt::Write;
 
 use rustls::pki_types::CertificateDer;
-
-use super::der::{OBJECT, Reader, SEQUENCE, SET};
+use smov_model::der::{OBJECT, Reader, SEQUENCE, SET};
 
 /// A certificate that does not say what is asked of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
