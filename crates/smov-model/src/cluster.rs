@@ -45,10 +45,25 @@ pub enum Discovery {
     /// The snapshot lists them.
     #[default]
     Listed,
-    /// The proxy asks DNS; all answers are endpoints. The names with their ports and weights.
-    Dns(Vec<(Hostname, Port, u32)>),
+    /// The proxy asks DNS; all answers are endpoints.
+    Dns(Vec<NamedEndpoint>),
     /// The address that the client dialled (`resolution: NONE`, `PASSTHROUGH`): by name at an HTTP door.
     OriginalDestination,
+}
+
+/// Endpoints that DNS knows by one name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NamedEndpoint {
+    /// The name to ask for.
+    pub host: Hostname,
+    /// Where they listen.
+    pub port: Port,
+    /// The share of each among the endpoints; 1 unless said otherwise.
+    pub weight: u32,
+    /// They take the mesh's mutual TLS, as [`Endpoint::mutual_tls`].
+    #[serde(default)]
+    pub mutual_tls: bool,
 }
 
 /// What a port speaks, by Istio's rule: the port's `appProtocol`, else the prefix of its name

@@ -74,20 +74,20 @@ impl Discovered {
         for cluster in snapshot.clusters.values_mut() {
             let Discovery::Dns(names) = &cluster.discovery else { continue };
             let mut endpoints: BTreeMap<SocketAddr, Endpoint> = BTreeMap::new();
-            for (host, port, weight) in names {
-                let workload = stranger(host, &own);
-                for address in self.addresses.get(&(host.clone(), *port)).into_iter().flatten() {
+            for name in names {
+                let workload = stranger(&name.host, &own);
+                for address in self.addresses.get(&(name.host.clone(), name.port)).into_iter().flatten() {
                     let in_mesh = address.ip() == config.pod.address || peers.contains_key(&address.ip());
                     if protected.contains(address) || (in_mesh && config.ports.are_of_proxies(address.port())) {
-                        debug!(%host, %address, "this address belongs to the mesh itself: left out");
+                        debug!(host = %name.host, %address, "this address belongs to the mesh itself: left out");
                         continue;
                     }
                     let endpoint = Endpoint {
                         address: *address,
                         workload: workload.clone(),
-                        weight: *weight,
+                        weight: name.weight,
                         priority: 0,
-                        mutual_tls: false,
+                        mutual_tls: name.mutual_tls,
                         via: None,
                     };
                     endpoints.entry(*address).or_insert(endpoint);
@@ -101,7 +101,7 @@ impl Discovered {
 
 fn names(snapshot: &Snapshot) -> BTreeSet<Name> {
     let names = snapshot.clusters.values().filter_map(|cluster| match &cluster.discovery {
-        Discovery::Dns(names) => Some(names.iter().map(|(host, port, _)| (host.clone(), *port))),
+        Discovery::Dns(names) => Some(names.iter().map(|name| (name.host.clone(), name.port))),
         Discovery::Listed | Discovery::OriginalDestination => None,
     });
     names.flatten().collect()

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use serde_json::{Map, Value, json};
-use smov_model::cluster::{Cluster, ConnectionLimits, Discovery, Endpoint, LoadBalancer, OutlierDetection, Protocol};
+use smov_model::cluster::{Cluster, ConnectionLimits, Discovery, Endpoint, LoadBalancer, NamedEndpoint, OutlierDetection, Protocol};
 use smov_model::snapshot::Snapshot;
 use smov_proxy::ProxyConfig;
 use smov_proxy::config::AppAddress;
@@ -68,12 +68,15 @@ fn translate_one(settings: &ProxyConfig, name: &str, cluster: &Cluster, trust_do
             });
             let config = typed("envoy.extensions.clusters.dns.v3.DnsCluster", config);
             value.insert("cluster_type".into(), json!({"name": "envoy.clusters.dns", "typed_config": config}));
-            let endpoint = |(host, port, weight): &(_, smov_model::names::Port, u32)| {
-                let host: &smov_model::names::Hostname = host;
-                json!({
-                    "endpoint": {"address": {"socket_address": {"address": host.as_str(), "port_value": port.number()}}},
-                    "load_balancing_weight": (*weight).max(1),
-                })
+            let endpoint = |named: &NamedEndpoint| {
+                let mut value = json!({
+                    "endpoint": {"address": {"socket_address": {"address": named.host.as_str(), "port_value": named.port.number()}}},
+                    "load_balancing_weight": named.weight.max(1),
+                });
+                if named.mutual_tls {
+                    value["metadata"] = json!({"filter_metadata": {"envoy.transport_socket_match": tls::endpoint_mark()}});
+                }
+                value
             };
             let all: Vec<Value> = names.iter().map(endpoint).collect();
             value.insert("load_assignment".into(), json!({"cluster_name": name, "endpoints": [{"lb_endpoints": all}]}));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use smov_model::cluster::{Cluster, ConnectionLimits, Discovery, LoadBalancer, OutlierDetection, Protocol};
+use smov_model::cluster::{Cluster, ConnectionLimits, Discovery, LoadBalancer, NamedEndpoint, OutlierDetection, Protocol};
 use smov_model::names::{ClusterName, HostPattern, Port};
 use smov_model::route::{
     AbortStatus, CorsPolicy, Destination, DirectResponse, Fault, HashKey, HeaderChange, HeaderOperations, Mirror, Percent, Redirect,
@@ -193,7 +193,7 @@ fn clusters(endpoints: &[(SocketAddr, &str)]) -> Vec<Cluster> {
     let mut by_name = cluster("by-name", &[]);
     by_name.discovery = Discovery::OriginalDestination;
     let mut dns = cluster("dns", &[]);
-    dns.discovery = Discovery::Dns(vec![("localhost".parse().unwrap(), port(9), 1)]);
+    dns.discovery = Discovery::Dns(vec![NamedEndpoint { host: "localhost".parse().unwrap(), port: port(9), weight: 1, mutual_tls: false }]);
     vec![first, second, maglev, random, robin, tcp, by_name, dns]
 }
 

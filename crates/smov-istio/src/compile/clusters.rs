@@ -88,7 +88,8 @@ impl Prepared<'_> {
     ) -> Cluster {
         let balancer = blocks.load_balancer.as_ref();
         let passthrough = balancer.is_some_and(|balancer| balancer.simple.as_deref() == Some("PASSTHROUGH"));
-        let discovery = if passthrough { Discovery::OriginalDestination } else { port.discovery(&selects) };
+        let takes = |workload: &Workload, port| self.takes_mutual_tls(workload, port);
+        let discovery = if passthrough { Discovery::OriginalDestination } else { port.discovery(&selects, takes) };
         let endpoint = |(address, workload): &(SocketAddr, Arc<Workload>)| Endpoint {
             address: *address,
             workload: workload.clone(),

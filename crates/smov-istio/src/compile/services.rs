@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use smov_model::cluster::Discovery;
+use smov_model::cluster::{Discovery, NamedEndpoint};
 use smov_model::names::{Hostname, KubeCluster, Namespace, Port, ResourceRef, ServiceAccount};
 use smov_model::workload::Workload;
 
@@ -63,14 +63,20 @@ pub(crate) enum Found {
 }
 
 impl MeshPort {
-    /// As the snapshot has it, for the endpoints that a subset selects.
-    pub(super) fn discovery(&self, selects: impl Fn(&Workload) -> bool) -> Discovery {
+    /// As the snapshot has it, for the endpoints that a subset selects; `takes` says which take mutual TLS.
+    pub(super) fn discovery(&self, selects: impl Fn(&Workload) -> bool, takes: impl Fn(&Workload, Port) -> bool) -> Discovery {
         match &self.found {
             Found::Listed => Discovery::Listed,
             Found::Dialled => Discovery::OriginalDestination,
             Found::Dns(names) => {
                 let selected = names.iter().filter(|(_, _, _, workload)| selects(workload));
-                Discovery::Dns(selected.map(|(host, port, weight, _)| (host.clone(), *port, *weight)).collect())
+                let endpoint = |(host, port, weight, workload): &(Hostname, Port, u32, Arc<Workload>)| NamedEndpoint {
+                    host: host.clone(),
+                    port: *port,
+                    weight: *weight,
+                    mutual_tls: takes(workload, *port),
+                };
+                Discovery::Dns(selected.map(endpoint).collect())
             }
         }
     }

@@ -5,7 +5,7 @@ use smov_istio::explain::{ClientSide, Verdict};
 use smov_istio::validate::validate;
 use smov_istio::world::World;
 use smov_istio::yaml;
-use smov_model::cluster::Cluster;
+use smov_model::cluster::{Cluster, Discovery};
 use smov_model::tls::{ClientCertificate, ClusterTls, MutualTlsMode, Roots};
 
 use crate::theatre::{VERSION, api_gateway, cluster, cp_gateway, sidecar, world_with};
@@ -192,4 +192,16 @@ fn behind_a_service_entry_are_the_accounts_that_it_names_whatever_its_labels_say
     assert_eq!(identities("STATIC", "[{address: 127.0.0.9, serviceAccount: vm}]"), expected, "no label says that it takes mutual TLS");
     assert_eq!(identities("DNS", "[{address: vm-1.example.com, serviceAccount: vm}, {address: vm-2.example.com}]"), expected);
     assert!(identities("STATIC", "[{address: 127.0.0.9}]").is_empty(), "as in Istio: nobody says who");
+}
+
+#[test]
+fn endpoints_that_dns_finds_say_by_their_labels_that_they_take_mutual_tls() {
+    let entry = "---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: vm, namespace: theater-msa}\nspec:\n  hosts: [vm.example.com]\n  \
+                 location: MESH_INTERNAL\n  resolution: DNS\n  ports: [{number: 8443, name: tcp, protocol: TCP}]\n  endpoints:\n  \
+                 - {address: vm-1.example.com, serviceAccount: vm, labels: {security.istio.io/tlsMode: istio}}\n  - {address: vm-2.example.com}\n";
+    let cluster = found(&world_with(entry), "outbound|8443||vm.example.com");
+    let Discovery::Dns(names) = cluster.discovery else { panic!("{:?}", cluster.discovery) };
+    let told: Vec<_> = names.iter().map(|name| (name.host.as_str(), name.mutual_tls)).collect();
+    assert_eq!(told, [("vm-1.example.com", true), ("vm-2.example.com", false)]);
+    assert!(matches!(cluster.tls, ClusterTls::Auto(tls) if tls.subject_alt_names == ["spiffe://cluster.local/ns/theater-msa/sa/vm"]));
 }

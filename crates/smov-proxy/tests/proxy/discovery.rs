@@ -1,11 +1,14 @@
 //! Endpoints that no snapshot lists: by DNS, and by what the client dialled.
 
-use smov_model::cluster::{Cluster, Discovery};
+use smov_model::cluster::{Cluster, Discovery, NamedEndpoint};
 use smov_model::snapshot::Snapshot;
+use smov_model::tls::{ClusterTls, ConnectionSecurityPolicy, MutualTlsMode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
+use crate::authority::{Authority, identity};
 use crate::support::*;
+use crate::tls::{caller_with, mutual, pod};
 
 const URI: &str = "http://user-service:8081/users/";
 
@@ -26,6 +29,10 @@ async fn outside(address: &str) -> std::net::SocketAddr {
     address
 }
 
+fn named(name: &str, address: std::net::SocketAddr, mutual_tls: bool) -> NamedEndpoint {
+    NamedEndpoint { host: host(name), port: port(u32::from(address.port())), weight: 1, mutual_tls }
+}
+
 fn found_by(discovery: Discovery) -> Snapshot {
     caller_snapshot(vec![rule(to(&[(1, None)]))], vec![Cluster { discovery, ..cluster(None, &[]) }])
 }
@@ -34,7 +41,7 @@ fn found_by(discovery: Discovery) -> Snapshot {
 fn names_are_asked_for_in_the_background_and_never_lead_into_the_mesh() {
     run(async {
         let address = outside("127.0.0.1:0").await;
-        let names = |name: &str| Discovery::Dns(vec![(host(name), port(u32::from(address.port())), 1)]);
+        let names = |name: &str| Discovery::Dns(vec![named(name, address, false)]);
         let mut snapshot = found_by(names("localhost"));
         let caller = caller(snapshot.clone());
         let mut client = Client::connect(caller.outbound.unwrap()).await;
@@ -55,6 +62,24 @@ fn names_are_asked_for_in_the_background_and_never_lead_into_the_mesh() {
         assert_eq!((reply.status, reply.body.as_str()), (503, "no healthy upstream"));
         caller.handle.publish(found_by(names("no-such-name.invalid")));
         assert_eq!(client.get(URI, &[]).await.body, "no healthy upstream");
+    });
+}
+
+#[test]
+fn endpoints_that_dns_finds_are_called_with_mutual_tls_where_they_take_it() {
+    run(async {
+        let authority = Authority::new();
+        let pod = pod("127.70.13.2", App::saying("ok"), MutualTlsMode::Strict, &authority);
+        let discovery = Discovery::Dns(vec![named(&pod.address.ip().to_string(), pod.address, true)]);
+        let tls = ClusterTls::Auto(mutual(&[&identity("user-service")]));
+        let caller = caller_with(&authority, Cluster { discovery, tls, ..cluster(None, &[]) });
+        let mut client = Client::connect(caller.outbound.unwrap()).await;
+        // Until DNS has answered there is nobody.
+        while client.get(URI, &[("x-request-id", "d")]).await.body == "no healthy upstream" {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        assert_eq!(client.get(URI, &[("x-request-id", "e")]).await.body, "ok");
+        assert_eq!(pod.sidecar.handle.records("e")[0].security, ConnectionSecurityPolicy::MutualTls);
     });
 }
 

@@ -247,7 +247,7 @@ fn endpoints(one: &Odds, asked: &Asked, language: Language) -> Vec<String> {
     let name = cluster_label(&one.cluster, language);
     match one.policy.as_ref().map(|policy| &policy.discovery) {
         Some(Discovery::Dns(names)) => {
-            let list = names.iter().map(|(host, port, _)| format!("{host}:{port}")).collect::<Vec<_>>().join(", ");
+            let list = names.iter().map(|name| format!("{}:{}", name.host, name.port)).collect::<Vec<_>>().join(", ");
             return vec![format!("{name}: {}", language.line(text::ENDPOINT_DNS, &[&list]))];
         }
         Some(Discovery::OriginalDestination) => return vec![format!("{name}: {}", language.line(text::ENDPOINT_DIALLED, &[]))],
