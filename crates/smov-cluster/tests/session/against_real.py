@@ -36,6 +36,7 @@ class Session:
             given = open(self.folder / words[-1], "rb")
             words = words[:-2]
         environment = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "KUBECONFIG": str(self.kubeconfig), "EDITOR": "true"}
+        environment["KUBECTL_APPLYSET"] = "true"
         if words[0].startswith("EDITOR="):
             environment["KUBE_EDITOR"] = words.pop(0).removeprefix("EDITOR=")
         done = subprocess.run(
