@@ -17,6 +17,8 @@ mod traffic;
 mod booking;
 #[path = "mesh/change.rs"]
 mod change;
+#[path = "mesh/configuration.rs"]
+mod configuration;
 #[path = "mesh/console.rs"]
 mod console;
 #[path = "mesh/doors.rs"]

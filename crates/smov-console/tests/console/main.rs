@@ -9,3 +9,4 @@ mod inspect;
 mod load;
 mod replay;
 mod router;
+mod rules;

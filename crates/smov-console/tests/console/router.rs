@@ -22,13 +22,22 @@ use crate::fakes::{
 };
 
 fn console(live: &Live, baseline: Result<Vec<Changed>, Problem>, assets: Assets) -> Router {
+    console_with(live, baseline, assets, FakeConfiguration::default())
+}
+
+pub(crate) fn console_with(
+    live: &Live,
+    baseline: Result<Vec<Changed>, Problem>,
+    assets: Assets,
+    configuration: FakeConfiguration,
+) -> Router {
     let runner = LoadRunner::new(live.clone(), Arc::new(FakeIngress::new()), Arc::new(SeededIds::new(1)), LoadLimits::default());
     router(Console {
         live: live.clone(),
         traffic: Arc::new(runner),
         baseline: Arc::new(FakeBaseline(baseline)),
         link: Arc::new(FakeLink(live.clone())),
-        configuration: Arc::new(FakeConfiguration::default()),
+        configuration: Arc::new(configuration),
         records: Arc::new(FakeRecords),
         series: smov_console::series::Series::default(),
         explain: Arc::new(FakeExplain),
@@ -41,7 +50,7 @@ fn plain(live: &Live) -> Router {
     console(live, Ok(Vec::new()), Assets::embedded())
 }
 
-async fn call(app: &Router, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Response<Body> {
+pub(crate) async fn call(app: &Router, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Response<Body> {
     let mut request = Request::builder().method(method).uri(path);
     if !headers.iter().any(|(name, _)| *name == "host") {
         request = request.header("host", "localhost:8080");
@@ -50,15 +59,15 @@ async fn call(app: &Router, method: Method, path: &str, headers: &[(&str, &str)]
     app.clone().oneshot(request.body(Body::from(body.to_owned())).unwrap()).await.unwrap()
 }
 
-async fn get(app: &Router, path: &str) -> Response<Body> {
+pub(crate) async fn get(app: &Router, path: &str) -> Response<Body> {
     call(app, Method::GET, path, &[], "").await
 }
 
-async fn post(app: &Router, path: &str, body: &str) -> Response<Body> {
+pub(crate) async fn post(app: &Router, path: &str, body: &str) -> Response<Body> {
     call(app, Method::POST, path, &[("content-type", "application/json"), ("origin", "http://localhost:8080")], body).await
 }
 
-async fn json_of(response: Response<Body>) -> Value {
+pub(crate) async fn json_of(response: Response<Body>) -> Value {
     serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap()
 }
 

@@ -27,7 +27,7 @@ function choose({ title, body, buttons }) {
 export function askConflict(copies) {
   const body = [h('p', null, t('config.conflict.lead'))];
   for (const { cluster, base, live, draft } of copies) {
-    if (live === null) { body.push(h('p', { class: 'notice' }, icon('warn'), h('span', null, t('config.conflict.gone', { cluster })))); continue; }
+    if (live === null) { body.push(h('p', { class: 'config-note warn' }, icon('warn'), h('span', null, t('config.conflict.gone', { cluster })))); continue; }
     const shown = (label, lines) => [h('h3', null, label), diffView(lines, { label, words: DIFF_WORDS() })];
     if (base !== null) body.push(...shown(t('config.conflict.theirs', { cluster }), diffLines(base, live)));
     body.push(...shown(t('config.conflict.mine', { cluster }), diffLines(live, draft)));
@@ -39,8 +39,9 @@ export function askConflict(copies) {
 export async function askDelete({ ref, cluster, results, others }) {
   const broken = results.flatMap(result => result.findings);
   const both = h('input', { type: 'checkbox' });
-  const body = [h('p', null, t('config.delete.lead', { cluster }))];
-  if (broken.length === 0) body.push(h('p', { class: 'notice' }, icon('check'), h('span', null, t('config.delete.none'))));
+  const body = [h('p', null, t('config.delete.lead', { cluster }))], effect = `config.delete.kind.${ref.split('/')[0]}`;
+  if (t(effect) !== effect) body.push(h('p', null, t(effect)));
+  if (broken.length === 0) body.push(h('p', { class: 'config-note ok' }, icon('check'), h('span', null, t('config.delete.none'))));
   else body.push(h('h3', null, t('config.delete.effect')), h('ul', { class: 'effects' }, ...broken.map(finding => h('li', null, h('b', null, finding.ref), ` ${finding.line}:${finding.column} `, either(finding.text_ko, finding.text_en)))));
   if (others.length > 0) body.push(h('label', { class: 'sw' }, both, h('i'), h('span', null, t('config.delete.both'))));
   const chosen = await choose({ title: t('config.delete.title', { ref }), body, buttons: [{ value: null, label: t('cancel') }, { value: 'go', label: t('config.delete.go'), kind: 'danger' }] });

@@ -39,7 +39,7 @@ export function marksOf(row) {
   return marks;
 }
 
-/** Texts that were begun and not applied, kept by the tab over a reload. Each remembers the version that it began with. */
+/** Texts that were begun and not applied, kept by the tab over a reload. Each remembers the versions (by cluster) and texts that it began with. */
 export class Drafts {
   constructor(storage, prefix = 'smov.config.draft.') { Object.assign(this, { storage, prefix }); }
   #key(cluster, ref) { return `${this.prefix}${cluster}/${ref}`; }
@@ -50,10 +50,10 @@ export class Drafts {
     } catch { return null; }
   }
   /** A text that is what is stored is no draft. */
-  set(cluster, ref, text, version, stored) {
+  set(cluster, ref, { text, versions = {}, bases = {} }, stored) {
     try {
       if (text === stored) this.storage.removeItem(this.#key(cluster, ref));
-      else this.storage.setItem(this.#key(cluster, ref), JSON.stringify({ text, version }));
+      else this.storage.setItem(this.#key(cluster, ref), JSON.stringify({ text, versions, bases }));
     } catch { /* a tab without storage keeps it as long as it is open */ }
   }
   drop(cluster, ref) { try { this.storage.removeItem(this.#key(cluster, ref)); } catch { /* there was none */ } }
@@ -83,14 +83,22 @@ export function skeleton(kind, apiVersion, namespace = 'theater-msa') {
   return `apiVersion: ${apiVersion}\nkind: ${kind}\nmetadata:\n  name: ${name}\n  namespace: ${namespace}\n${spec.length ? `spec:\n${spec.map(line => `  ${line}\n`).join('')}` : 'spec: {}\n'}`;
 }
 
-/** The changes to send: the text for this cluster, and for the others where it is to be the same everywhere. */
-export function changesOf({ cluster, ref, text, version, both, row, clusters }) {
-  const changes = [{ cluster, yaml: text, ...(version ? { resource_version: version } : {}) }];
-  if (both) for (const other of clusters.filter(name => name !== cluster)) {
-    const copy = row?.copies[other];
-    changes.push({ cluster: other, yaml: text, ...(copy ? { resource_version: copy.resource_version } : {}) });
-  }
-  return changes;
+/** What a draft begins with: the versions and texts of all copies. */
+export function begun(row) {
+  const of = field => Object.fromEntries(Object.entries(row?.copies ?? {}).map(([cluster, copy]) => [cluster, copy[field]]));
+  return { versions: of('resource_version'), bases: of('yaml') };
+}
+
+/** The changes to send: the draft for this cluster, and for the others where it is to be the same everywhere, each against the version it began with. */
+export function changesOf({ cluster, draft, both, clusters }) {
+  const versions = draft.versions ?? {};
+  const change = name => ({ cluster: name, yaml: draft.text, ...(versions[name] ? { resource_version: versions[name] } : {}) });
+  return [cluster, ...(both ? clusters.filter(name => name !== cluster) : [])].map(change);
+}
+
+/** Clusters whose copy is another than the draft began with. */
+export function movedSince(draft, row, clusters) {
+  return clusters.filter(cluster => (draft.versions?.[cluster] ?? null) !== (row?.copies[cluster]?.resource_version ?? null));
 }
 
 /** What the check's results say of this object here, and of others: the latter name theirs and open it. */

@@ -39,7 +39,7 @@ export const originOf = origin => (origin.startsWith('scenario:') ? t('config.or
 /** `state`: { changes, stores } , { error } or null while it is read. */
 export function history(state, { view, back }) {
   if (!state) return section('config.history', line(t('loading')));
-  if (state.error) return section('config.history', h('p', { class: 'notice err' }, icon('x'), h('span', null, t('config.history.failed', { reason: state.error }))));
+  if (state.error) return section('config.history', h('p', { class: 'config-note err' }, icon('x'), h('span', null, t('config.history.failed', { reason: state.error }))));
   const time = at => new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: 'short', timeStyle: 'medium' }).format(new Date(at / 1000));
   const told = state.stores.filter(store => store.reason_ko).map(store => h('p', { class: 'muted s' }, t('config.history.memory', { cluster: store.name, reason: either(store.reason_ko, store.reason_en) })));
   if (state.changes.length === 0) return section('config.history', ...told, line(t('config.history.empty')));

@@ -22,7 +22,7 @@ export class YamlEditor {
     this.where = h('span', { class: 'muted mono' });
     this.list = h('ol', { class: 'problems', id: `${id}-problems` });
     this.node = h('div', { class: 'yaml' },
-      h('div', { class: 'yaml-box' }, this.gutter, h('div', { class: 'yaml-text' }, this.back, this.area)),
+      h('div', { class: 'yaml-box' }, h('div', { class: 'yaml-side' }, this.gutter), h('div', { class: 'yaml-text' }, this.back, this.area)),
       h('div', { class: 'yaml-foot' }, this.count, this.where, h('span', { class: 'muted s hint', id: `${id}-hint`, t: words.hint })),
       this.list);
     this.area.addEventListener('input', () => { this.#draw(); this.onInput(this.area.value); });

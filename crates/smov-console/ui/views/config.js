@@ -4,7 +4,7 @@ import { announce, call, either, glyph, h, icon, put, t, toast } from '../dom.js
 import { diffView } from '../parts/diff.js';
 import { YamlEditor } from '../parts/yaml.js';
 import { askConflict, askDelete, askForce, DIFF_WORDS, showVersion } from '../config/dialogs.js';
-import { changesOf, Drafts, findingsFor, grouped, marksOf, parseRef, skeleton, wayOf } from '../config/model.js';
+import { begun, changesOf, Drafts, findingsFor, grouped, marksOf, movedSince, parseRef, skeleton, wayOf } from '../config/model.js';
 import { affects, drift, history, twins } from '../config/panels.js';
 
 const CHECK_MS = 300, FRESH_MS = 250;
@@ -15,7 +15,7 @@ export function mount(page) { return new Config(page); }
 class Config {
   title = 'config.title';
   subtitle = 'config.sub';
-  #view = null; #error = null; #groups = []; #ref = null; #cluster = 'ctx1'; #fresh = null; #wish = null; #checked = null; #asked = 0; #timer = null; #history = null; #reading = 0; #base = new Map(); #both = true; #busy = false; #stored = null;
+  #view = null; #error = null; #groups = []; #ref = null; #cluster = 'ctx1'; #fresh = null; #wish = null; #checked = null; #asked = 0; #timer = null; #history = null; #reading = 0; #both = true; #busy = false; #stored = null;
 
   constructor(page) {
     this.page = page;
@@ -25,14 +25,14 @@ class Config {
     this.notes = h('div', { class: 'config-notes' });
     this.head = h('div', { class: 'config-head' });
     this.editor = new YamlEditor({ words: YAML_WORDS, onInput: text => this.#typed(text) });
-    this.note = h('input', { class: 'in', maxlength: '120', ta: 'config.note', 'data-tp': 'config.note.hint' });
+    this.note = h('input', { class: 'in', maxlength: '120', ta: 'config.note', placeholder: t('config.note.hint'), 'data-tp': 'config.note.hint' });
     this.apply = h('button', { type: 'button', class: 'btn pri', id: 'config-apply', disabled: true, on: { click: () => this.#apply() } }, icon('check'), h('span', { t: 'config.apply' }));
     this.discard = h('button', { type: 'button', class: 'btn', on: { click: () => this.#discard() } }, h('span', { t: 'config.discard' }));
     this.remove = h('button', { type: 'button', class: 'btn danger', on: { click: () => this.#delete() } }, icon('trash'), h('span', { t: 'config.delete' }));
     this.box = h('input', { type: 'checkbox', on: { change: event => { this.#both = event.target.checked; this.#check(0); } } });
     this.bothSwitch = h('label', { class: 'sw' }, this.box, h('i'), h('span', { t: 'config.both' }));
     this.status = h('p', { class: 'config-status', role: 'status' });
-    this.moved = h('div', { class: 'notice', hidden: true }, icon('warn'), h('span', { t: 'config.moved' }), h('button', { type: 'button', class: 'btn sm', t: 'config.compare', on: { click: () => this.#conflict() } }));
+    this.moved = h('div', { class: 'config-note warn', hidden: true }, icon('warn'), h('span', { t: 'config.moved' }), h('button', { type: 'button', class: 'btn sm', t: 'config.compare', on: { click: () => this.#conflict() } }));
     this.results = h('div', { class: 'config-results' });
     this.panels = h('div', { class: 'config-panels' });
     this.work = h('div', { class: 'config-work', hidden: true },
@@ -163,8 +163,8 @@ class Config {
     this.#stored = null;
     this.#history = { changes: [], stores: [] };
     this.page.replaceQuery({ ref: null, line: null, column: null, new: kind, cluster: null });
-    const draft = this.#draft ?? { text: skeleton(kind, version), version: null };
-    this.drafts.set(this.#cluster, this.#ref, draft.text, null, '');
+    const draft = this.#draft ?? { text: skeleton(kind, version) };
+    this.drafts.set(this.#cluster, this.#ref, draft, '');
     this.empty.hidden = true;
     this.work.hidden = false;
     this.editor.value = draft.text;
@@ -179,20 +179,15 @@ class Config {
   // ---------------------------------------------------------------- drafts and checks
 
   #typed(text) {
-    const copy = this.#copy, known = this.#draft;
-    const version = known ? known.version : copy?.resource_version ?? null;
-    // What the draft began with is remembered for the comparison after a conflict.
-    if (!known && copy) this.#base.set(`${this.#cluster}/${this.#ref}`, copy.yaml);
-    this.drafts.set(this.#cluster, this.#ref, text, version, copy?.yaml ?? '');
+    const known = this.#draft ?? begun(this.#row);
+    this.drafts.set(this.#cluster, this.#ref, { ...known, text }, this.#copy?.yaml ?? '');
     this.#drawDraft();
     this.#check();
   }
 
   #changes() {
     const draft = this.#draft;
-    if (!draft) return null;
-    const row = this.#row, changes = changesOf({ cluster: this.#cluster, ref: this.#ref, text: draft.text, version: draft.version, both: this.#both, row, clusters: this.#clusters });
-    return changes;
+    return draft ? changesOf({ cluster: this.#cluster, draft, both: this.#both, clusters: this.#clusters }) : null;
   }
 
   #check(wait = CHECK_MS) {
@@ -267,7 +262,7 @@ class Config {
     const line = result => t('config.applied', { cluster: result.cluster, outcome: t(`config.did.${result.outcome}`) });
     const bad = results.filter(result => wayOf(result.outcome) === 'bad');
     toast(results.map(line).join(' · '), bad.length > 0);
-    this.results.replaceChildren(...bad.map(result => h('p', { class: 'notice err', role: 'alert' }, icon('x'), h('span', null, `${line(result)}. ${either(result.message_ko, result.message_en) ?? ''}`))));
+    this.results.replaceChildren(...bad.map(result => h('p', { class: 'config-note err', role: 'alert' }, icon('x'), h('span', null, `${line(result)}. ${either(result.message_ko, result.message_en) ?? ''}`))));
   }
 
   /** Both versions and the draft, which stays whatever is chosen but `take`. */
@@ -275,13 +270,13 @@ class Config {
     const draft = this.#draft, cluster = this.#cluster, ref = this.#ref;
     if (!draft) return;
     const names = this.#both ? this.#clusters : [cluster];
-    const copies = names.filter(name => name === cluster || this.#row?.copies[name]).map(name => ({ cluster: name, base: this.#base.get(`${name}/${ref}`) ?? null, live: this.#row?.copies[name]?.yaml ?? null, draft: draft.text }));
+    const moved = movedSince(draft, this.#row, names);
+    const copies = moved.map(name => ({ cluster: name, base: draft.bases?.[name] ?? null, live: this.#row?.copies[name]?.yaml ?? null, draft: draft.text }));
+    if (copies.length === 0) { this.#check(0); return; }
     const chosen = await askConflict(copies);
     if (chosen === 'take') this.#discard();
     if (chosen === 'keep') {
-      const copy = this.#copy;
-      if (copy) this.#base.set(`${cluster}/${ref}`, copy.yaml);
-      this.drafts.set(cluster, ref, draft.text, copy?.resource_version ?? null, copy?.yaml ?? '');
+      this.drafts.set(cluster, ref, { text: draft.text, ...begun(this.#row) }, this.#copy?.yaml ?? '');
       this.#check(0);
     }
     this.#drawDraft();
@@ -345,8 +340,8 @@ class Config {
   #drawList() {
     const unread = (this.#view?.clusters ?? []).filter(cluster => cluster.reason_ko);
     this.notes.replaceChildren(
-      ...(this.#error && this.#view ? [h('p', { class: 'notice err', role: 'alert' }, icon('x'), h('span', null, t('config.failed', { reason: this.#error })))] : []),
-      ...unread.map(cluster => h('p', { class: 'notice', role: 'status' }, icon('warn'), h('span', null, t('config.unread', { cluster: cluster.name, reason: either(cluster.reason_ko, cluster.reason_en) })))));
+      ...(this.#error && this.#view ? [h('p', { class: 'config-note err', role: 'alert' }, icon('x'), h('span', null, t('config.failed', { reason: this.#error })))] : []),
+      ...unread.map(cluster => h('p', { class: 'config-note warn', role: 'status' }, icon('warn'), h('span', null, t('config.unread', { cluster: cluster.name, reason: either(cluster.reason_ko, cluster.reason_en) })))));
     const drafts = this.drafts.all(), focused = document.activeElement?.dataset?.ref;
     const row = item => {
       const chips = marksOf(item).map(name => h('span', { class: `chip ${name === 'added' ? '' : 'warn'}`.trim() }, t(`config.mark.${name}`)));
@@ -366,15 +361,15 @@ class Config {
     const copy = this.#copy;
     const pick = cluster => {
       this.#cluster = cluster;
-      if (isNew) { this.drafts.set(cluster, this.#ref, this.editor.value, null, ''); this.#drawHead(); this.#check(0); } else this.#open(this.#ref, cluster);
+      if (isNew) { this.drafts.set(cluster, this.#ref, { text: this.editor.value }, ''); this.#drawHead(); this.#check(0); } else this.#open(this.#ref, cluster);
     };
     const tabs = h('span', { class: 'seg', role: 'group', 'aria-label': t('config.cluster') }, ...this.#clusters.map(cluster => h('button', { type: 'button', 'aria-pressed': String(cluster === this.#cluster), disabled: !isNew && !row?.copies[cluster] && !row?.missing[cluster] && !this.drafts.get(cluster, this.#ref), on: { click: () => pick(cluster) } }, glyph(cluster), ` ${cluster}`)));
     const missing = row?.missing[this.#cluster];
     this.head.replaceChildren(
       h('div', { class: 'ttl' }, h('h2', null, isNew ? t('config.new.title', { kind: this.#ref.slice(4) }) : parsed.name), h('span', { class: 'muted' }, isNew ? '' : `${parsed.kind} · ${parsed.namespace}`), copy ? h('span', { class: 'muted mono' }, `@${copy.resource_version}`) : null),
       tabs);
-    if (missing && !copy) this.head.append(h('p', { class: 'notice' }, icon('warn'), h('span', null, t('config.missing', { cluster: this.#cluster })), h('button', { type: 'button', class: 'btn sm', on: { click: () => this.#use(missing.yaml) } }, icon('reset'), t('config.restore'))));
-    else if (!copy && !isNew) this.head.append(h('p', { class: 'notice' }, icon('warn'), h('span', null, this.#draft ? t('config.copy.deleted') : t('config.gone', { cluster: this.#cluster, ref: this.#ref }))));
+    if (missing && !copy) this.head.append(h('p', { class: 'config-note warn' }, icon('warn'), h('span', null, t('config.missing', { cluster: this.#cluster })), h('button', { type: 'button', class: 'btn sm', on: { click: () => this.#use(missing.yaml) } }, icon('reset'), t('config.restore'))));
+    else if (!copy && !isNew) this.head.append(h('p', { class: 'config-note warn' }, icon('warn'), h('span', null, this.#draft ? t('config.copy.deleted') : t('config.gone', { cluster: this.#cluster, ref: this.#ref }))));
     this.box.checked = this.#both;
     this.bothSwitch.hidden = this.#clusters.length < 2 || (!isNew && Object.keys(row?.copies ?? {}).length < 2);
     if (this.bothSwitch.hidden) this.#both = false;
@@ -383,11 +378,10 @@ class Config {
   }
 
   #drawDraft() {
-    const draft = this.#draft, copy = this.#copy;
+    const draft = this.#draft;
     this.discard.hidden = !draft;
     this.note.hidden = !draft;
-    const old = Boolean(draft && copy && draft.version && draft.version !== copy.resource_version);
-    this.moved.hidden = !old;
+    this.moved.hidden = !draft || this.#ref.startsWith('new:') || movedSince(draft, this.#row, this.#both ? this.#clusters : [this.#cluster]).length === 0;
   }
 
   #drawChecked(waiting = false) {
@@ -399,7 +393,7 @@ class Config {
     put(this.status, t(checked.applicable ? 'config.ready' : 'config.blocked'));
     const result = one => {
       const label = t('config.diff.of', { cluster: one.cluster, outcome: t(`config.outcome.${one.outcome}`) }), said = either(one.message_ko, one.message_en);
-      return h('div', { class: 'one', data: { cluster: one.cluster, outcome: one.outcome } }, h('h3', null, glyph(one.cluster), ' ', label), said ? h('p', { class: wayOf(one.outcome) === 'bad' ? 'notice err' : 'muted' }, wayOf(one.outcome) === 'bad' ? icon('x') : null, h('span', null, said)) : null,
+      return h('div', { class: 'one', data: { cluster: one.cluster, outcome: one.outcome } }, h('h3', null, glyph(one.cluster), ' ', label), said ? h('p', { class: wayOf(one.outcome) === 'bad' ? 'config-note err' : 'muted' }, wayOf(one.outcome) === 'bad' ? icon('x') : null, h('span', null, said)) : null,
         one.outcome === 'conflict' ? h('button', { type: 'button', class: 'btn sm', on: { click: () => this.#conflict() } }, t('config.compare')) : null,
         wayOf(one.outcome) === 'done' ? diffView(one.diff, { label, words: DIFF_WORDS() }) : null);
     };
