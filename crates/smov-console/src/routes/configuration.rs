@@ -13,6 +13,8 @@ use crate::view::configuration::{AppliedView, ChangeSet, CheckView, HistoryView,
 const LIMIT: usize = 50;
 /// Objects in one change: a whole baseline has about 20.
 const MOST_CHANGES: usize = 100;
+/// Letters of a note or a name.
+const MOST_LETTERS: usize = 200;
 
 /// `GET /api/v1/resources`.
 pub(super) async fn resources(State(console): State<Console>) -> Result<Json<ResourcesView>, Problem> {
@@ -32,6 +34,11 @@ pub(super) async fn apply(State(console): State<Console>, set: Body<ChangeSet>) 
 fn sensible(set: ChangeSet) -> Result<ChangeSet, Problem> {
     if set.changes.is_empty() || set.changes.len() > MOST_CHANGES {
         return Err(Problem::bad_request(format!("changes: 1 to {MOST_CHANGES} are needed, not {}", set.changes.len())));
+    }
+    for (field, text) in [("note", &set.note), ("by", &set.by)] {
+        if text.as_ref().is_some_and(|text| text.chars().count() > MOST_LETTERS) {
+            return Err(Problem::bad_request(format!("{field}: at most {MOST_LETTERS} letters")));
+        }
     }
     for (index, change) in set.changes.iter().enumerate() {
         change.target().map_err(|what| Problem::bad_request(format!("changes[{index}]: {what}")))?;

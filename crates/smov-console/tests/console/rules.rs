@@ -52,6 +52,8 @@ async fn changes_that_do_not_say_what_they_want_are_refused_unasked() {
             assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains(words)), "{words}: {problem}");
         }
     }
+    let long = json!({ "changes": [{ "cluster": "ctx1", "yaml": "a: 1" }], "note": "가".repeat(201) });
+    assert_eq!(post(&app, "/api/v1/resources/apply", &long.to_string()).await.status(), StatusCode::BAD_REQUEST);
     let gone = json!({ "changes": [{ "cluster": "ctx1", "delete": true, "kind": "Gateway", "namespace": "n", "name": "g" }] });
     assert_eq!(post(&app, "/api/v1/resources/check", &gone.to_string()).await.status(), StatusCode::OK);
     assert_eq!(rules.asked(), ["check 1"]);

@@ -119,12 +119,15 @@ mod tests {
     }
 
     #[test]
-    fn stored_kinds_are_those_that_no_control_plane_watches() {
-        let paths: Vec<String> = StoredKind::all().map(|kind| SourceKind::Stored(kind).path("istio-system")).collect();
-        assert!(paths.contains(&"/apis/networking.istio.io/v1/sidecars".to_owned()), "{paths:?}");
-        assert!(paths.contains(&"/apis/security.istio.io/v1/authorizationpolicies".to_owned()), "{paths:?}");
-        assert!(paths.contains(&"/apis/telemetry.istio.io/v1/telemetries".to_owned()), "{paths:?}");
-        assert!(!paths.contains(&"/apis/networking.istio.io/v1/gateways".to_owned()), "{paths:?}");
+    fn every_kind_of_istio_is_either_watched_or_stored() {
+        let stored: Vec<&str> = StoredKind::all().map(|kind| SourceKind::Stored(kind).as_str()).collect();
+        for kind in IstioKind::ALL {
+            assert_ne!(stored.contains(&kind.as_str()), WatchedKind::by_name(kind.as_str()).is_some(), "{}", kind.as_str());
+        }
+        let path = |kind| SourceKind::Stored(StoredKind(kind)).path("istio-system");
+        assert_eq!(path(IstioKind::Sidecar), "/apis/networking.istio.io/v1/sidecars");
+        assert_eq!(path(IstioKind::RequestAuthentication), "/apis/security.istio.io/v1/requestauthentications");
+        assert_eq!(path(IstioKind::Telemetry), "/apis/telemetry.istio.io/v1/telemetries");
     }
 
     #[test]

@@ -119,7 +119,8 @@ impl Job {
         let expected = if force { Expected::Anything } else { Expected::Content(item.after.clone()) };
         let Some(before) = &item.before else { return Some(Self::gone(cluster, &item.r#ref, expected)) };
         let reference = Reference::of(before);
-        let kind = reference.kind();
+        // A history that somebody wrote by hand may hold anything.
+        let kind = reference.kind().filter(|_| reference.is_addressable());
         Some(Self { cluster, kind, wish: Wish::Put(before.clone()), expected, written: None, findings: Vec::new(), reference })
     }
 
