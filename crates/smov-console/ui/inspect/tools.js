@@ -151,7 +151,7 @@ export class WhatIf {
     const { rows, findings } = this.compared, changed = rows.filter(row => row.changed).length;
     this.result.replaceChildren(
       h('p', { class: 's' }, h('b', null, changed === 0 ? t('inspect.whatif.same') : t('inspect.whatif.changed', { n: changed })), computedMark()),
-      h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': t('inspect.whatif') }, h('table', { class: 'tries cmp' }, h('thead', null, h('tr', null, ...['what', 'before', 'after'].map(name => h('th', null, t(`inspect.whatif.${name}`))))),
+      h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': t('inspect.whatif') }, h('table', { class: 'tries cmp wif' }, h('thead', null, h('tr', null, ...['what', 'before', 'after'].map(name => h('th', null, t(`inspect.whatif.${name}`))))),
         h('tbody', null, ...rows.map(row => h('tr', { class: row.changed ? 'changed' : '', data: { row: row.key } }, h('th', { scope: 'row' }, row.changed ? icon('warn') : null, t(`inspect.whatif.row.${row.key}`)), h('td', null, row.before), h('td', null, row.after)))))),
       ...findings.map(finding => h('p', { class: 's warnc' }, `${finding.ref} ${finding.path}: ${either(finding.text_ko, finding.text_en)}`)));
   }
