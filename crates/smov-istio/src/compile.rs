@@ -99,7 +99,7 @@ impl<'w> Prepared<'w> {
 
     /// The pod of a proxy as the mesh sees it; one without labels when the pod is not known (yet).
     pub fn workload_of(&self, proxy: &ProxyIdentity) -> Arc<Workload> {
-        let key = ObjectKey { namespace: proxy.namespace.to_string(), name: proxy.pod.clone(), cluster: proxy.cluster.clone() };
+        let key = key_of(proxy);
         self.pods.get(&key).cloned().unwrap_or_else(|| Arc::new(workloads::unknown_pod(&key, &proxy.namespace)))
     }
 
@@ -151,14 +151,22 @@ impl<'w> Prepared<'w> {
     }
 
     fn knows_pod(&self, proxy: &ProxyIdentity) -> bool {
-        let key = ObjectKey { namespace: proxy.namespace.to_string(), name: proxy.pod.clone(), cluster: proxy.cluster.clone() };
-        self.pods.contains_key(&key)
+        self.pods.contains_key(&key_of(proxy))
+    }
+
+    /// The address of a proxy's pod.
+    pub(crate) fn address_of(&self, proxy: &ProxyIdentity) -> Option<IpAddr> {
+        self.world.pods.get(&key_of(proxy))?.address
     }
 
     /// Every pod of every cluster.
     pub(crate) fn workloads(&self) -> impl Iterator<Item = &Workload> {
         self.pods.values().map(|workload| &**workload)
     }
+}
+
+fn key_of(proxy: &ProxyIdentity) -> ObjectKey {
+    ObjectKey { namespace: proxy.namespace.to_string(), name: proxy.pod.clone(), cluster: proxy.cluster.clone() }
 }
 
 fn unknown_pod(proxy: &ProxyIdentity) -> Diagnostic {

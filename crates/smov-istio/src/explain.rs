@@ -12,6 +12,7 @@ use smov_model::snapshot::{Snapshot, SnapshotVersion, UnknownHosts};
 use crate::compile::Prepared;
 use crate::world::{ProxyIdentity, Role, World};
 
+mod authorization;
 mod callers;
 mod chances;
 mod difference;
@@ -19,6 +20,7 @@ mod examples;
 mod question;
 mod security;
 
+pub use authorization::authorized_at_gateway;
 pub use callers::{Caller, caller, gateway};
 pub use chances::{Chance, End};
 pub use difference::{Change, differences};

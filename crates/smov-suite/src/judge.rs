@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use smov_istio::diagnostic::Diagnostic;
+use smov_model::authorization::{AuthorizationTaken, Told, Verdict};
 use smov_model::record::{Record, RefusedConnection};
 use smov_theatre::echo::Received;
 
@@ -22,6 +23,8 @@ pub(crate) struct Played<'a> {
     pub(crate) received: &'a BTreeMap<String, Vec<Received>>,
     /// What pods' proxies did not serve, since the case began.
     pub(crate) refused: &'a BTreeMap<String, Vec<RefusedConnection>>,
+    /// What the policies at each proxy said to these requests.
+    pub(crate) decided: &'a BTreeMap<String, Vec<AuthorizationTaken>>,
     pub(crate) plane: PlaneName,
 }
 
@@ -37,6 +40,7 @@ pub(crate) fn may_come_later(what: What) -> bool {
             | What::Principal
             | What::Failure
             | What::Refused
+            | What::Decided
             | What::Received
             | What::SeenMethod
             | What::SeenPath
@@ -87,6 +91,7 @@ pub(crate) fn judge(expect: &Expect, played: &Played<'_>) -> Vec<Failure> {
     let reason = played.records.iter().flatten().next_back().map(story).unwrap_or_default();
     judge_received(&mut bench, expect, played, &reason);
     judge_refused(&mut bench, expect, played);
+    judge_decided(&mut bench, expect, played);
     judge_all(&mut bench, expect, played, &reason);
     bench.failures
 }
@@ -165,6 +170,32 @@ fn judge_refused(bench: &mut Bench, expect: &Expect, played: &Played<'_>) {
             let expected: Vec<String> = [&wanted.reason, &wanted.server_name].into_iter().flatten().map(ToString::to_string).collect();
             bench.fail(What::Refused, pod, &expected.join(", "), &shorten(&seen), "");
         }
+    }
+}
+
+/// What the policies at pods' proxies said.
+fn judge_decided(bench: &mut Bench, expect: &Expect, played: &Played<'_>) {
+    for (pod, wanted) in &expect.decided {
+        let said: Vec<String> = played.decided.get(pod).into_iter().flatten().map(decided).collect();
+        let wrong = said.iter().find(|said| !wanted.fits(&[said.as_str()]));
+        if said.is_empty() {
+            bench.text(What::Decided, pod, wanted, &[], "");
+        } else if let Some(wrong) = wrong {
+            bench.text(What::Decided, pod, wanted, &[wrong.as_str()], "");
+        }
+    }
+}
+
+fn decided(taken: &AuthorizationTaken) -> String {
+    let Told { verdict, rule, policies } = &taken.decision;
+    match (verdict, rule) {
+        (Verdict::Denied, Some(rule)) => format!("denied {} {}", rule.resource.name, rule.path),
+        (Verdict::Denied, None) => "denied".to_owned(),
+        (Verdict::NotAllowed, _) => {
+            let names: Vec<&str> = policies.iter().map(|policy| policy.name.as_str()).collect();
+            format!("not allowed by {}", names.join(","))
+        }
+        (Verdict::Open | Verdict::Allowed, _) => "passed".to_owned(),
     }
 }
 

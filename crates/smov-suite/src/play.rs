@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use smov_istio::diagnostic::{Diagnostic, Severity};
+use smov_model::authorization::AuthorizationTaken;
 use smov_model::record::{Direction, Record};
 use smov_model::wire::ProxyRole;
 use smov_proxy::ProxyConfig;
@@ -211,7 +212,9 @@ impl Actors {
         loop {
             let records = self.records(stage, request, &wires);
             let refused = self.proxies.iter().map(|(name, proxy)| (name.clone(), proxy.refused())).collect();
-            let played = Played { replies: &replies, records: &records, received: &self.cast.since(&before), refused: &refused, plane };
+            let decided = self.decided(&wires);
+            let received = self.cast.since(&before);
+            let played = Played { replies: &replies, records: &records, received: &received, refused: &refused, decided: &decided, plane };
             let failures = judge::judge(&expect, &played);
             let waits = failures.iter().any(|failure| judge::may_come_later(failure.what));
             if failures.is_empty() || !waits || Instant::now() > deadline {
@@ -263,6 +266,15 @@ impl Actors {
         Ok(())
     }
 
+    /// What policies said at the other end of the requests, by proxy.
+    fn decided(&self, wires: &[send::Outgoing]) -> BTreeMap<String, Vec<AuthorizationTaken>> {
+        let of = |proxy: &Running| {
+            let records = wires.iter().filter_map(|wire| wire.request_id.as_deref()).flat_map(|id| proxy.records(id));
+            records.filter(|record| record.direction != Direction::Outbound).filter_map(|record| record.authorization).collect()
+        };
+        self.proxies.iter().map(|(name, proxy)| (name.clone(), of(proxy))).collect()
+    }
+
     fn records(&self, stage: &Stage, request: &RequestCase, wires: &[send::Outgoing]) -> Vec<Option<Record>> {
         let gateway = stage.pod(&request.from).is_some_and(|pod| matches!(pod.part, Part::Gateway(_)));
         let direction = if gateway { Direction::Ingress } else { Direction::Outbound };
@@ -293,7 +305,7 @@ fn expectation(request: &RequestCase, difference: Option<&Difference>) -> Result
         status = "status", flags = "flags", body = "body", headers = "headers", pod = "pod", rule = "rule", cluster = "cluster",
         attempts = "attempts", took = "took", received = "received", seen = "seen", seen_by = "seenBy", shares = "shares",
         seeded = "seeded", statuses = "statuses", pods = "pods", connections = "connections", security = "security",
-        principal = "principal", failure = "failure", refused = "refused",
+        principal = "principal", failure = "failure", refused = "refused", decided = "decided",
     })
 }
 

@@ -119,6 +119,7 @@ pub enum What {
     Principal,
     Failure,
     Refused,
+    Decided,
     Took,
     Received,
     SeenMethod,

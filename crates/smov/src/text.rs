@@ -290,7 +290,14 @@ dictionary! {
     MTLS_CALLEE_DEFAULT: "기본값", "the default";
     MTLS_CALLEE_BARE: "받는 쪽 {}: 사이드카 없음", "callee {}: no sidecar";
     MTLS_IDENTITIES: "{} → {}", "{} → {}";
-    POLICY_NOT_ENFORCED: "AuthorizationPolicy, RequestAuthentication은 아직 실행하지 않음", "AuthorizationPolicy and RequestAuthentication are not enforced yet";
+    POLICY_OPEN: "막는 AuthorizationPolicy 없음", "no AuthorizationPolicy stands against it";
+    POLICY_ALLOWED: "허용: {}", "allowed by {}";
+    POLICY_DENIED: "403, 거부: {}", "403, denied by {}";
+    POLICY_NOT_ALLOWED: "403, 맞는 ALLOW 규칙이 없음: {}", "403, no ALLOW rule matches: {}";
+    POLICY_AUDIT: "AUDIT이 기록함: {}", "noted by AUDIT: {}";
+    POLICY_DRY_RUN: "dry-run 정책이라면: {}", "dry-run policies would say: {}";
+    POLICY_BEFORE_REWRITE: "규칙이 경로나 호스트를 바꾸기 전의 요청으로 계산한 값", "worked out for the request before the rule rewrites it";
+    POLICY_NO_RULE: "규칙은 알 수 없음", "by which rule is not known";
     POLICY_IN_INPUT: "입력에 있지만 고려하지 않음: {}", "in the input but not considered: {}";
     ENDS_CLUSTER: "{} 파드가 답함", "a pod of {} answers";
     ENDS_PASSTHROUGH: "메시 밖으로 그대로 전달", "passed on by name, outside the mesh";

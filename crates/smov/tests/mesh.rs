@@ -35,6 +35,8 @@ mod inspector;
 mod kills;
 #[path = "mesh/link.rs"]
 mod link;
+#[path = "mesh/policies.rs"]
+mod policies;
 #[path = "mesh/programs.rs"]
 mod programs;
 #[path = "mesh/requests.rs"]

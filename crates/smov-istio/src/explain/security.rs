@@ -2,9 +2,10 @@
 //! decides. The same functions that make snapshots.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
+use smov_model::authorization::Authorization;
 use smov_model::cluster::Cluster;
 use smov_model::names::ClusterName;
 use smov_model::route::Origin;
@@ -25,6 +26,9 @@ pub struct ClusterSecurity {
     pub written: Option<Origin>,
     /// The caller's identity.
     pub identity: String,
+    /// The caller's address; `None` = not known.
+    #[serde(default)]
+    pub caller: Option<IpAddr>,
     /// Identities of which the callee has to prove one; empty = any of the trust domain, or the rule checks in another way.
     pub expected: Vec<String>,
     /// The server name that is sent, where TLS is spoken.
@@ -65,6 +69,9 @@ pub struct ServerSide {
     pub origin: Option<Origin>,
     /// What comes of the two sides.
     pub verdict: Verdict,
+    /// Its AuthorizationPolicies.
+    #[serde(default, skip_serializing_if = "Authorization::is_empty")]
+    pub authorization: Authorization,
 }
 
 /// What comes of a caller's and a callee's side.
@@ -93,7 +100,9 @@ impl Prepared<'_> {
             let policy = self.policy_of(&workload, &cluster.name.host);
             let subset = cluster.name.subset.as_ref().map(ToString::to_string);
             let written = policy.and_then(|policy| policy.written_tls(subset.as_deref(), cluster.name.port));
-            (cluster.name.clone(), self.security(cluster, identity.clone(), written.map(|written| written.origin)))
+            let mut told = self.security(cluster, identity.clone(), written.map(|written| written.origin));
+            told.caller = self.address_of(proxy);
+            (cluster.name.clone(), told)
         });
         told.collect()
     }
@@ -121,10 +130,11 @@ impl Prepared<'_> {
                 mode,
                 origin: decided.and_then(|decided| decided.origin),
                 verdict: verdict(client, mode, accepted),
+                authorization: self.authorization_policies.of(&endpoint.workload),
             }
         };
         let servers = cluster.endpoints.iter().map(server).collect();
-        ClusterSecurity { cluster: cluster.name.clone(), client, written, identity, expected: expected.clone(), sni, servers }
+        ClusterSecurity { cluster: cluster.name.clone(), client, written, identity, caller: None, expected: expected.clone(), sni, servers }
     }
 }
 

@@ -43,6 +43,7 @@ pub(super) fn check(spec: &AuthorizationPolicySpec, findings: &mut Findings) {
     }
     for (index, rule) in spec.rules.iter().enumerate() {
         check_rule(rule, index, findings);
+        warn_of_tokens(rule, index, findings);
         if action == AuthorizationAction::Deny && asks_only_http(rule) {
             let message = "configured AuthorizationPolicy will deny all traffic to TCP ports under its scope due to the use of only HTTP attributes in a DENY rule; it is recommended to explicitly specify the port";
             let korean = "HTTP에만 있는 조건으로 된 DENY 규칙은 TCP 포트의 모든 연결을 거부합니다. 포트를 함께 지정하는 것이 좋습니다";
@@ -78,6 +79,26 @@ fn check_scope(spec: &AuthorizationPolicySpec, findings: &mut Findings) {
             );
             findings.error("invalid-target", &format!("{path}.namespace"), message, "다른 네임스페이스의 대상은 가리킬 수 없습니다");
         }
+    }
+}
+
+/// Conditions on tokens: nobody verifies any.
+fn warn_of_tokens(rule: &AuthorizationRule, index: usize, findings: &mut Findings) {
+    let mut warn = |path: String| {
+        let message = "RequestAuthentication is not executed here yet: no request has a verified token, so that this never matches and its negation always does";
+        let korean = "RequestAuthentication은 아직 실행하지 않습니다. 검증된 토큰이 있는 요청이 없어, 이 조건은 맞는 일이 없고 그 부정은 항상 맞습니다";
+        findings.warning(crate::schema::NOT_EXECUTED, &path, message, korean);
+    };
+    for (place, source) in rule.from.iter().flatten().enumerate().filter_map(|(place, from)| Some((place, from.source.as_ref()?))) {
+        for (name, values) in [("requestPrincipals", &source.request_principals), ("notRequestPrincipals", &source.not_request_principals)]
+        {
+            if !values.is_empty() {
+                warn(format!("spec.rules[{index}].from[{place}].source.{name}"));
+            }
+        }
+    }
+    for place in (0..rule.when.len()).filter(|place| rule.when[*place].key.starts_with("request.auth.")) {
+        warn(format!("spec.rules[{index}].when[{place}].key"));
     }
 }
 

@@ -36,6 +36,8 @@ pub struct Expect {
     pub failure: Option<Matcher>,
     /// Connections that a pod's proxy did not serve: one of them is like this.
     pub refused: BTreeMap<String, RefusedSeen>,
+    /// What the AuthorizationPolicies at a pod's proxy said, in its record: `passed`, `denied POLICY spec.rules[0]`, `not allowed by POLICY,POLICY`.
+    pub decided: BTreeMap<String, Matcher>,
     /// Requests that pods got, all pods: one that is not named got none.
     pub received: Option<BTreeMap<String, Count>>,
     /// What every pod that got it saw.

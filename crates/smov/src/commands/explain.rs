@@ -16,6 +16,7 @@ mod expect;
 mod from_files;
 pub(crate) mod live;
 pub(crate) mod mtls;
+pub(crate) mod policy;
 mod record;
 mod sheet;
 mod told;
@@ -64,7 +65,7 @@ pub(crate) async fn run(global: &Global, explain: &Explain, language: Language) 
     if !files {
         live::add_health(&asked.snapshot, &mut explanation).await;
     }
-    let results = expect::check(&expectations, &explanation);
+    let results = expect::check(&expectations, &explanation, &policy::chances(&question, (&asked).into(), &explanation));
     if global.output == Output::Json {
         printer::line(&serde_json::to_string_pretty(&document(&question, &asked, &explanation, &results)).expect("JSON values serialise"));
     } else {
@@ -119,7 +120,8 @@ fn document(question: &Question, asked: &Asked, explanation: &Explanation, resul
         "mtls": mtls::of(&asked.security, explanation),
         "notEnforced": asked.policies,
         "explanation": explanation,
-        "chances": mtls::chances(&asked.security, explanation),
+        "authorization": policy::of(question, asked.into(), explanation),
+        "chances": policy::chances(question, asked.into(), explanation),
         "expectations": results.iter().map(|one| json!({"expected": one.expected, "met": one.met, "actual": one.actual})).collect::<Vec<_>>(),
     })
 }

@@ -18,6 +18,7 @@ use smov_istio::yaml;
 use smov_model::snapshot::Snapshot;
 
 use crate::commands::explain::live::{self, Found, Wanted};
+use crate::commands::explain::policy::{self, Scene};
 use crate::commands::explain::{mtls, settled};
 use crate::text::Language;
 
@@ -130,10 +131,12 @@ async fn told(question: &Question, snapshot: &Snapshot, security: &[ClusterSecur
     let notes = settled(&mut question, snapshot, role);
     let mut explanation = explain_snapshot(snapshot, role, question.port, &question.head());
     live::add_health(snapshot, &mut explanation).await;
+    let scene = Scene { snapshot, role, security, sidecars_assumed: false };
     json!({
         "snapshot": snapshot.version,
         "explanation": explanation,
-        "chances": mtls::chances(security, &explanation),
+        "authorization": policy::of(&question, scene, &explanation),
+        "chances": policy::chances(&question, scene, &explanation),
         "mtls": mtls::of(security, &explanation),
         "notes": notes.iter().map(|(note, argument)| json!({
             "text_ko": Language::Korean.line(*note, &[argument]),

@@ -232,7 +232,7 @@ fn explain_tells_the_way_of_a_request_from_files() {
     retries      up to 2 after the first try, on connect-failure, refused-stream,
                    unavailable, cancelled
     mTLS         not known: the input has no sidecar injection
-    policy       AuthorizationPolicy and RequestAuthentication are not enforced yet
+    policy       no AuthorizationPolicy stands against it
     ends            70 %  a pod of user-service ctx1 answers
                     30 %  a pod of user-service ctx2 answers
     note         from files alone, as Istio 1.32 would

@@ -63,9 +63,8 @@ fn parse_one(text: &str) -> Option<Expectation> {
 }
 
 /// Holds every expectation against an explanation. Odds are exact: a share must be met to a hundredth of a percent.
-pub(super) fn check(expectations: &[Expectation], explanation: &Explanation) -> Vec<Checked> {
-    let chances = explanation.chances();
-    expectations.iter().map(|one| one.check(explanation, &chances)).collect()
+pub(super) fn check(expectations: &[Expectation], explanation: &Explanation, chances: &[Chance]) -> Vec<Checked> {
+    expectations.iter().map(|one| one.check(explanation, chances)).collect()
 }
 
 impl Expectation {

@@ -99,7 +99,7 @@ fn client(security: &ClusterSecurity, language: Language) -> String {
     }
 }
 
-fn place(origin: &Origin) -> String {
+pub(super) fn place(origin: &Origin) -> String {
     let resource = &origin.resource;
     format!("{} {}/{} {}", resource.kind, resource.namespace, resource.name, origin.path)
 }

@@ -88,6 +88,7 @@ fn sheet(record: &Record, language: Language) -> Sheet {
         label(text::LABEL_PEER),
         record.peer.iter().map(|peer| format!("{} ({}, {})", peer.pod, peer.workload, peer.kube_cluster)).collect(),
     );
+    sheet.row(label(text::LABEL_POLICY), record.authorization.iter().flat_map(|taken| super::policy::lines(taken, language)).collect());
     let status = match record.status {
         0 => language.line(text::RECORD_NO_ANSWER, &[]),
         status => format!("{status} {}", record.flags),

@@ -11,7 +11,7 @@ use smov_model::snapshot::Snapshot;
 
 use super::expect::round;
 use super::sheet::Sheet;
-use super::{Asked, mtls};
+use super::{Asked, mtls, policy};
 use crate::printer::{self, BOLD, paint};
 use crate::text::{self, Language, Text};
 
@@ -61,17 +61,19 @@ fn sheet(question: &Question, asked: &Asked, explanation: &Explanation, language
                 sheet.row(label(text::LABEL_RETRIES), vec![retries(policy, language)]);
             }
             sheet.row(label(text::LABEL_MTLS), mtls::told(odds, asked, language));
-            let mut policies = language.lines(text::POLICY_NOT_ENFORCED, &[]);
+            let mut policies = policy::told(question, asked.into(), explanation, language);
             if !asked.policies.is_empty() {
                 policies.push(say(text::POLICY_IN_INPUT, &[&asked.policies.join(", ")]));
             }
             sheet.row(label(text::LABEL_POLICY), policies);
         }
-        Outcome::Redirect { .. } | Outcome::DirectResponse { .. } | Outcome::NoRoute | Outcome::UnknownHost { .. } => {}
+        Outcome::Redirect { .. } | Outcome::DirectResponse { .. } | Outcome::NoRoute | Outcome::UnknownHost { .. } => {
+            sheet.row(label(text::LABEL_POLICY), policy::at_the_door(question, asked.into(), language));
+        }
     }
     sheet.row(
         label(text::LABEL_ENDS),
-        mtls::chances(&asked.security, explanation).iter().map(|chance| ends(chance, explanation, language)).collect(),
+        policy::chances(question, asked.into(), explanation).iter().map(|chance| ends(chance, explanation, language)).collect(),
     );
     sheet.row(label(text::LABEL_NOTE), asked.notes.clone());
     sheet
