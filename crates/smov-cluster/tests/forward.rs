@@ -61,6 +61,9 @@ impl PodAccess for Echo {
         }
         .boxed()
     }
+    fn kill<'a>(&'a self, _: &'a Value, _: &'a str) -> BoxFuture<'a, Result<(), ApiError>> {
+        refused()
+    }
     fn measure(&self) -> BoxFuture<'_, Measured> {
         async { Measured { at: jiff::Timestamp::UNIX_EPOCH, window: 0.5, usage: Vec::new() } }.boxed()
     }

@@ -37,6 +37,7 @@ fn snapshot() -> Snapshot {
         mutual_tls: MutualTlsMode::default(),
         protected: Vec::new(),
         trust_domain: DEFAULT_TRUST_DOMAIN.into(),
+        authorization: Default::default(),
     }
 }
 
