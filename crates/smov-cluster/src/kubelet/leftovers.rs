@@ -53,10 +53,9 @@ impl Ledger {
             let note = fs::read_to_string(&path).unwrap_or_default();
             if let (Some(process), Some((started, noted_boot))) = (process, note.split_once(' '))
                 && noted_boot == boot
+                && read_stat(process).is_some_and(|stat| stat.started.to_string() == started)
             {
-                if read_stat(process).is_some_and(|stat| stat.started.to_string() == started) {
-                    killed.push(process);
-                }
+                killed.push(process);
             }
             fs::remove_file(&path)?;
         }
