@@ -40,6 +40,7 @@ fn own_lists() -> impl Iterator<Item = Command> {
             SourceKind::Mesh(WatchedKind::Service) => vec![service()],
             SourceKind::Mesh(_)
             | SourceKind::RemoteSecret
+            | SourceKind::Stored(_)
             | SourceKind::Deployment
             | SourceKind::Event
             | SourceKind::AuthoritySecret
