@@ -1,4 +1,4 @@
-//! The page in a real Chromium, on a real mesh: ui.md's acceptance checks and the element-by-element list of `tests/browser/page-check.mjs`.
+//! The page in a real Chromium, on a real mesh: ui.md's acceptance checks and the element-by-element list of `tests/browser`.
 
 use std::path::Path;
 use std::process::Command;
@@ -14,6 +14,11 @@ fn the_live_page_passes_its_checks_in_chromium() {
 #[test]
 fn the_request_inspector_passes_its_checks_in_chromium() {
     passes("inspect-check.mjs");
+}
+
+#[test]
+fn the_configuration_view_passes_its_checks_in_chromium() {
+    passes("config-check.mjs");
 }
 
 /// Plays one script of `tests/browser` on a mesh of its own.

@@ -10,7 +10,7 @@ use crate::change::{patch, weights};
 use crate::theatre::{Theatre, within};
 
 const REF: &str = "VirtualService/theater-msa/user-service-vs";
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// Both doors.
 fn doors(theatre: &Theatre) -> [String; 2] {
@@ -61,6 +61,13 @@ async fn history(door: &str) -> anyhow::Result<Vec<(String, Vec<String>)>> {
         items.map(|item| format!("{} {}", text(&item["cluster"]), text(&item["summary_en"]))).collect()
     };
     Ok(changes.map(|change| (text(&change["origin"]), items(change))).collect())
+}
+
+/// Waits until the history says so; otherwise says what it says.
+async fn becomes(door: &str, wanted: &[(String, Vec<String>)]) -> anyhow::Result<()> {
+    let waited = within(SOON, "the history", async || Ok((history(door).await.ok().as_deref() == Some(wanted)).then_some(()))).await;
+    anyhow::ensure!(waited.is_ok(), "{door}: {:#?}, wanted {wanted:#?}", history(door).await);
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,7 +125,7 @@ async fn a_rule_is_checked_applied_and_taken_back_and_nobodys_change_is_lost() -
     let writer = if tools::found("kubectl") { "kubectl" } else { "unknown" };
     let both = [vec![(writer.to_owned(), vec!["ctx1 50:50 → 20:80".to_owned()])], half.clone()].concat();
     for door in [&gateway, &operator] {
-        within(SOON, "the history has kubectl's change", async || Ok((history(door).await? == both).then_some(()))).await?;
+        becomes(door, &both).await?;
     }
 
     // The change before it cannot be rolled back past it, unless that is wanted.
@@ -131,7 +138,7 @@ async fn a_rule_is_checked_applied_and_taken_back_and_nobodys_change_is_lost() -
     theatre.begin()?;
     let [gateway, operator] = doors(&theatre);
     for door in [&gateway, &operator] {
-        within(SOON, "the history is read again", async || Ok((history(door).await.ok().as_ref() == Some(&both)).then_some(()))).await?;
+        becomes(door, &both).await?;
     }
     send(&format!("{gateway}/undo"), &json!({})).await?;
     assert!(copy(&operator, "ctx1").await?["yaml"].as_str().is_some_and(|text| text.contains("weight: 50")));
