@@ -1,6 +1,5 @@
 // What one can do with a request: throw its dice again, and ask what would be if something were different. The second sends nothing.
 
-import { percent } from '../core.js';
 import { announce, call, either, glyph, h, icon, put, t } from '../dom.js';
 import { tally } from './again.js';
 import { computedMark } from './detail.js';
@@ -63,7 +62,7 @@ export class Again {
     const { ids, rows, over } = this.sent, sum = tally(ids, rows, this.chances), guess = this.guess.value === '' ? null : Number(this.guess.value);
     const line = one => {
       const mark = one.inside === null ? null : one.inside ? h('span', { class: 'chip ok' }, icon('check'), t('inspect.again.inside')) : h('span', { class: 'chip warn' }, icon('warn'), t('inspect.again.outside'));
-      const expected = one.p === null ? t('inspect.again.noodds') : t('inspect.again.expected', { percent: percent(one.p * 1000, 10) / 10, low: one.range[0], high: one.range[1] });
+      const expected = one.p === null ? t('inspect.again.noodds') : t('inspect.again.expected', { percent: Number((one.p * 100).toFixed(1)), low: one.range[0], high: one.range[1] });
       return h('tr', { data: { place: one.place } }, h('th', { scope: 'row' }, one.place === 'none' ? icon('x', 'errc') : glyph(one.place), one.place === 'none' ? t('inspect.notreached') : one.place), h('td', { class: 'num' }, String(one.count)), h('td', null, expected), h('td', null, mark));
     };
     const shown = sum.lines.filter(one => one.place !== 'none' || one.count > 0 || one.p > 0);

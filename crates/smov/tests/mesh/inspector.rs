@@ -1,10 +1,12 @@
 //! The Request inspector's API on a real mesh: the same answers through both doors, decisions worked out with rules as they would be, and the
 //! same request thrown again.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use smov_testkit::http as client;
 
-use crate::theatre::{Theatre, eventually};
+use crate::theatre::{Theatre, eventually, within};
 use crate::traffic::gets;
 
 async fn post(door: &str, path: &str, body: &Value) -> anyhow::Result<client::Answer> {
@@ -26,19 +28,38 @@ fn rule(ctx1: u32, ctx2: u32) -> String {
     )
 }
 
+/// A canary request that both doors list, flags included. The doors, the proxies and the control planes start together, and whoever is late
+/// misses what was before.
+async fn canary(theatre: &Theatre, doors: &[String]) -> anyhow::Result<(String, client::Answer)> {
+    let number = std::cell::Cell::new(0);
+    eventually("a canary that both doors list with its flags", async || {
+        number.set(number.get() + 1);
+        let id = format!("inspect-{}", number.get());
+        let Ok(mut answers) = gets(theatre, "/users/", &[("x-request-id", id.as_str()), ("x-canary", "true")], 1).await else {
+            return Ok(None);
+        };
+        for door in doors {
+            let listed = within(Duration::from_secs(3), "the row", async || {
+                let rows = client::get(&format!("{door}/api/v1/requests?service=user&id={id}")).await?.json()["requests"].clone();
+                Ok(rows.get(0).filter(|row| row["flags"] == "-" && row["canary"] == true && row["cluster"] == "ctx2").map(|_| ()))
+            });
+            if listed.await.is_err() {
+                return Ok(None);
+            }
+        }
+        Ok(Some((id, answers.remove(0))))
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_is_found_explained_and_thrown_again_through_both_doors() -> anyhow::Result<()> {
     let theatre = Theatre::start("sqlite", &[])?;
     let doors = [theatre.page(""), theatre.operator("")];
-    let answer = gets(&theatre, "/users/", &[("x-request-id", "inspect-1"), ("x-canary", "true")], 1).await?.remove(0);
+    let (id, answer) = canary(&theatre, &doors).await?;
     for door in &doors {
-        let listed = eventually("the row with its flags", async || {
-            let rows = client::get(&format!("{door}/api/v1/requests?service=user&id=inspect-1")).await?.json()["requests"].clone();
-            Ok(rows.get(0).filter(|row| row["flags"] == "-").cloned())
-        })
-        .await?;
-        assert_eq!((listed["cluster"].as_str(), &listed["canary"]), (Some(answer.header("x-service-cluster")), &json!(true)));
-        let told = client::get(&format!("{door}/api/v1/requests/inspect-1")).await?.json();
+        let told = client::get(&format!("{door}/api/v1/requests/{id}")).await?.json();
+        assert_eq!(told["observed"]["cluster"], answer.header("x-service-cluster"));
         let outbound = told["records"].as_array().unwrap().iter().find(|record| record["direction"] == "outbound").unwrap().clone();
         assert_eq!((&outbound["cluster_of_proxy"], &outbound["headers"]), (&json!("ctx1"), &json!([["x-canary", "true"]])));
     }
@@ -89,7 +110,7 @@ async fn a_request_is_found_explained_and_thrown_again_through_both_doors() -> a
 
     // Thrown again: all arrive, by the same rule, and can be inspected one by one. A canary stays one.
     for (door, client_name) in doors.iter().zip(["gateway.again", "operator.again"]) {
-        let sent = post(door, "/api/v1/requests/inspect-1/again", &json!({ "count": 20, "client": client_name })).await?;
+        let sent = post(door, &format!("/api/v1/requests/{id}/again"), &json!({ "count": 20, "client": client_name })).await?;
         assert_eq!(sent.status, 200, "{}", sent.text());
         let ids = sent.json()["ids"].as_array().cloned().unwrap_or_default();
         assert_eq!(ids.len(), 20);
