@@ -181,7 +181,7 @@ async function tools() {
   await check('draw again: 100 requests arrive by the rule, each can be inspected', async () => {
     await page.run(() => { document.getElementById('again-guess').value = '70'; document.querySelector('.tool .btn.pri').click(); });
     await page.until(`document.querySelectorAll('.again-r .ids a').length === 100`, 40_000, '100 ids');
-    const counts = await page.run(() => Object.fromEntries([...document.querySelectorAll('.again-r tr[data-place]')].map(row => [row.dataset.place, Number(row.querySelector('.num').textContent)])));
+    const counts = await page.run(() => Object.fromEntries([...document.querySelectorAll('.again-r tr[data-place]')].map(row => [row.dataset.place, Number(row.querySelector('.qty').textContent)])));
     same(counts.ctx1 + counts.ctx2 + (counts.none ?? 0), 100, 'sum');
     // 30 % of 100: outside of 9 to 56 once in a hundred million runs.
     must(counts.ctx1 >= 9 && counts.ctx1 <= 56, JSON.stringify(counts));

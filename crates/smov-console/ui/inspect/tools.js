@@ -63,7 +63,7 @@ export class Again {
     const line = one => {
       const mark = one.inside === null ? null : one.inside ? h('span', { class: 'chip ok' }, icon('check'), t('inspect.again.inside')) : h('span', { class: 'chip warn' }, icon('warn'), t('inspect.again.outside'));
       const expected = one.p === null ? t('inspect.again.noodds') : t('inspect.again.expected', { percent: Number((one.p * 100).toFixed(1)), low: one.range[0], high: one.range[1] });
-      return h('tr', { data: { place: one.place } }, h('th', { scope: 'row' }, one.place === 'none' ? icon('x', 'errc') : glyph(one.place), one.place === 'none' ? t('inspect.notreached') : one.place), h('td', { class: 'num' }, String(one.count)), h('td', null, expected), h('td', null, mark));
+      return h('tr', { data: { place: one.place } }, h('th', { scope: 'row' }, one.place === 'none' ? icon('x', 'errc') : glyph(one.place), one.place === 'none' ? t('inspect.notreached') : one.place), h('td', { class: 'qty' }, String(one.count)), h('td', null, expected), h('td', null, mark));
     };
     const shown = sum.lines.filter(one => one.place !== 'none' || one.count > 0 || one.p > 0);
     const ctx2 = sum.lines.find(one => one.place === 'ctx2');
