@@ -8,6 +8,8 @@ mod authority;
 mod everything;
 #[path = "support/mesh.rs"]
 mod mesh;
+#[path = "support/policies.rs"]
+mod policies;
 
 #[path = "envoy/changes.rs"]
 mod changes;

@@ -297,6 +297,7 @@ dictionary! {
     POLICY_AUDIT: "AUDIT이 기록함: {}", "noted by AUDIT: {}";
     POLICY_DRY_RUN: "dry-run 정책이라면: {}", "dry-run policies would say: {}";
     POLICY_BEFORE_REWRITE: "규칙이 경로나 호스트를 바꾸기 전의 요청으로 계산한 값", "worked out for the request before the rule rewrites it";
+    POLICY_OF_OWN_CLUSTER: "{}의 파드도 {}의 정책으로 계산한 값. 정책은 클러스터마다 따로 있음", "pods of {} are judged by the policies of {}; each cluster has its own";
     POLICY_NO_RULE: "규칙은 알 수 없음", "by which rule is not known";
     POLICY_IN_INPUT: "입력에 있지만 고려하지 않음: {}", "in the input but not considered: {}";
     ENDS_CLUSTER: "{} 파드가 답함", "a pod of {} answers";
@@ -359,6 +360,7 @@ dictionary! {
     TEST_PRINCIPAL: "상대의 신원", "identity of the other side";
     TEST_FAILURE: "연결 실패 이유", "why the connection failed";
     TEST_REFUSED: "거부된 연결", "refused connections";
+    TEST_DECIDED: "정책의 판단", "what the policies said";
     TEST_TIME: "걸린 시간", "time taken";
     TEST_RECEIVED: "{} 파드가 받은 요청 수", "requests received by {}";
     TEST_SEEN_METHOD: "파드가 본 메서드 {}", "method seen by the pod {}";

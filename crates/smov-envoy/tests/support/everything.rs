@@ -241,6 +241,7 @@ pub fn everything(endpoints: &[(SocketAddr, &str)], normalization: PathNormaliza
     all.tcp = vec![tcp("redis.t.svc.cluster.local", &[(1, "tcp")]), tcp("two.t.svc.cluster.local", &[(1, "tcp"), (3, "nowhere")])];
     let inbound = |number, protocol| InboundPort { port: port(number), protocol, service: None, mutual_tls: MutualTlsMode::default() };
     all.inbound = vec![inbound(8081, Protocol::Http), inbound(6379, Protocol::Tcp)];
+    all.authorization = crate::policies::policies();
     all.peers = BTreeMap::from([("127.0.0.9".parse().unwrap(), workload("peer-1", "peer", "ctx1"))]);
     all.protected = vec!["127.0.0.1:6443".parse().unwrap()];
     all.path_normalization = normalization;

@@ -119,6 +119,7 @@ fn word(what: What) -> Text {
         What::Principal => text::TEST_PRINCIPAL,
         What::Failure => text::TEST_FAILURE,
         What::Refused => text::TEST_REFUSED,
+        What::Decided => text::TEST_DECIDED,
         What::Took => text::TEST_TIME,
         What::Received => text::TEST_RECEIVED,
         What::SeenMethod => text::TEST_SEEN_METHOD,

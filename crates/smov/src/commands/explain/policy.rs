@@ -84,10 +84,23 @@ pub(super) fn told(question: &Question, asked: Scene<'_>, explanation: &Explanat
         there = language.lines(text::POLICY_OPEN, &[]);
     }
     lines.extend(there);
+    let own = asked.snapshot.proxy.cluster.as_str();
+    if !asked.sidecars_assumed
+        && let Some(other) = elsewhere(explanation, own)
+    {
+        lines.push(language.line(text::POLICY_OF_OWN_CLUSTER, &[other, own]));
+    }
     if explanation.policy.as_ref().is_some_and(|policy| policy.rewrite.is_some()) {
         lines.extend(language.lines(text::POLICY_BEFORE_REWRITE, &[]));
     }
     lines
+}
+
+/// Another cluster in which there are endpoints: each cluster has rules of its own.
+fn elsewhere<'a>(explanation: &'a Explanation, own: &str) -> Option<&'a str> {
+    let odds: &[Odds] = if let Outcome::Forward { odds } = &explanation.outcome { odds } else { &[] };
+    let candidates = odds.iter().filter_map(|one| one.endpoints.as_ref()).flatten();
+    candidates.map(|candidate| candidate.kube_cluster.as_str()).find(|cluster| *cluster != own)
 }
 
 /// What the gateway's own policies say; nothing for a sidecar, whose policies are for those who call its pod.
