@@ -32,6 +32,7 @@ mod rules;
 mod service_entries;
 mod services;
 mod tcp;
+mod telemetry;
 mod tls_origin;
 mod virtual_services;
 mod workloads;
@@ -134,6 +135,7 @@ impl<'w> Prepared<'w> {
             protected: self.world.protected.clone(),
             authorization: self.authorization_policies.of(&workload),
             trust_domain: self.world.mesh.trust_domain.as_str().into(),
+            telemetry: self.telemetry(&workload),
             proxy: workload,
         };
         Compiled { snapshot, diagnostics }

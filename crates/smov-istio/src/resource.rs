@@ -17,6 +17,7 @@ mod destination_rule;
 mod gateway;
 mod peer_authentication;
 mod service_entry;
+mod telemetry;
 mod virtual_service;
 
 pub use authorization_policy::*;
@@ -24,6 +25,7 @@ pub use destination_rule::*;
 pub use gateway::*;
 pub use peer_authentication::*;
 pub use service_entry::*;
+pub use telemetry::*;
 pub use virtual_service::*;
 
 /// `metadata` as far as the mesh reads it.
@@ -152,12 +154,13 @@ impl IstioKind {
                 | Self::WorkloadEntry
                 | Self::PeerAuthentication
                 | Self::AuthorizationPolicy
+                | Self::Telemetry
         )
     }
 
     /// May an object of it have no `spec`? A policy that says nothing is a policy.
     pub fn may_lack_spec(self) -> bool {
-        !self.is_executed() || matches!(self, Self::PeerAuthentication | Self::AuthorizationPolicy)
+        !self.is_executed() || matches!(self, Self::PeerAuthentication | Self::AuthorizationPolicy | Self::Telemetry)
     }
 
     /// By the word of `kind:`.

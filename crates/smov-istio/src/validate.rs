@@ -8,8 +8,8 @@ use smov_model::names::ResourceRef;
 
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::resource::{
-    AuthorizationPolicySpec, DestinationRuleSpec, GatewaySpec, IstioKind, PeerAuthenticationSpec, ServiceEntrySpec, VirtualServiceSpec,
-    WorkloadEntrySpec, parse_resource, reference_of,
+    AuthorizationPolicySpec, DestinationRuleSpec, GatewaySpec, IstioKind, PeerAuthenticationSpec, ServiceEntrySpec, TelemetrySpec,
+    VirtualServiceSpec, WorkloadEntrySpec, parse_resource, reference_of,
 };
 use crate::schema::{UNKNOWN_FIELD, check, prune_as};
 
@@ -27,6 +27,7 @@ mod names;
 mod peer_authentication;
 mod reachable;
 mod service_entry;
+mod telemetry;
 mod values;
 mod virtual_service;
 
@@ -80,8 +81,9 @@ fn webhook(kind: IstioKind, object: &Value) -> Vec<Diagnostic> {
         IstioKind::AuthorizationPolicy => {
             parse_resource::<AuthorizationPolicySpec>(kind, object).map(|r| authorization_policy::check(&r.spec, &mut findings))
         }
+        IstioKind::Telemetry => parse_resource::<TelemetrySpec>(kind, object).map(|r| telemetry::check(&r.spec, &mut findings)),
         // What is not executed is checked by its schema alone.
-        IstioKind::Sidecar | IstioKind::RequestAuthentication | IstioKind::Telemetry => Ok(()),
+        IstioKind::Sidecar | IstioKind::RequestAuthentication => Ok(()),
     };
     if let Err(finding) = outcome {
         findings.list.push(*finding);

@@ -17,7 +17,7 @@ use crate::core::{Credential, EndpointSlice, Node, Pod, ReplicaSet, Service};
 use crate::diagnostic::{Diagnostic, Severity, has_errors};
 use crate::resource::{
     AuthorizationPolicySpec, DestinationRuleSpec, GatewaySpec, IstioKind, PeerAuthenticationSpec, Resource, ServiceEntrySpec,
-    VirtualServiceSpec, WorkloadEntrySpec, parse_resource, reference_of,
+    TelemetrySpec, VirtualServiceSpec, WorkloadEntrySpec, parse_resource, reference_of,
 };
 use crate::validate::validate_as;
 
@@ -108,6 +108,7 @@ pub struct World {
     pub(crate) workload_entries: Table<Resource<WorkloadEntrySpec>>,
     pub(crate) peer_authentications: Table<Resource<PeerAuthenticationSpec>>,
     pub(crate) authorization_policies: Table<Resource<AuthorizationPolicySpec>>,
+    pub(crate) telemetries: Table<Resource<TelemetrySpec>>,
     pub(crate) credentials: Table<Credential>,
     pub(crate) services: Table<Service>,
     pub(crate) slices: Table<EndpointSlice>,
@@ -160,6 +161,7 @@ impl WorldBuilder {
             workload_entries: Table::new(),
             peer_authentications: Table::new(),
             authorization_policies: Table::new(),
+            telemetries: Table::new(),
             credentials: Table::new(),
             protected: self.protected,
             link: self.link,
@@ -223,6 +225,7 @@ impl World {
             WatchedKind::WorkloadEntry => take_rule(&mut self.workload_entries, IstioKind::WorkloadEntry, key, object),
             WatchedKind::PeerAuthentication => take_rule(&mut self.peer_authentications, IstioKind::PeerAuthentication, key, object),
             WatchedKind::AuthorizationPolicy => take_rule(&mut self.authorization_policies, IstioKind::AuthorizationPolicy, key, object),
+            WatchedKind::Telemetry => take_rule(&mut self.telemetries, IstioKind::Telemetry, key, object),
             WatchedKind::ConfigMap => self.take_mesh(key, object),
             WatchedKind::Secret => self.take_credential(key, object),
             WatchedKind::Service => take_core(&mut self.services, key, object),
@@ -285,6 +288,7 @@ impl World {
             WatchedKind::WorkloadEntry => self.workload_entries.remove(key).is_some(),
             WatchedKind::PeerAuthentication => self.peer_authentications.remove(key).is_some(),
             WatchedKind::AuthorizationPolicy => self.authorization_policies.remove(key).is_some(),
+            WatchedKind::Telemetry => self.telemetries.remove(key).is_some(),
             WatchedKind::Secret => self.credentials.remove(key).is_some(),
             WatchedKind::ConfigMap => self.holds_mesh(key) && self.set_mesh(self.first_mesh.clone()),
             WatchedKind::Service => self.services.remove(key).is_some(),
@@ -335,6 +339,7 @@ impl World {
             WatchedKind::WorkloadEntry => of(&self.workload_entries, cluster),
             WatchedKind::PeerAuthentication => of(&self.peer_authentications, cluster),
             WatchedKind::AuthorizationPolicy => of(&self.authorization_policies, cluster),
+            WatchedKind::Telemetry => of(&self.telemetries, cluster),
             WatchedKind::Secret => of(&self.credentials, cluster),
             WatchedKind::ConfigMap => vec![self.mesh_key()].into_iter().filter(|key| key.cluster == *cluster).collect(),
             WatchedKind::Service => of(&self.services, cluster),
@@ -348,6 +353,12 @@ impl World {
         let only_found: Vec<ObjectKey> = findings.map(|(_, key)| key).filter(|key| !keys.contains(key)).cloned().collect();
         keys.extend(only_found);
         keys
+    }
+
+    /// How many Services (each counted once, however many clusters have it) and VirtualServices there are.
+    pub fn counts(&self) -> (usize, usize) {
+        let services: std::collections::BTreeSet<_> = self.services.keys().map(|key| (&key.namespace, &key.name)).collect();
+        (services.len(), self.virtual_services.len())
     }
 
     /// What is wrong with the objects as they came, warnings included.

@@ -29,6 +29,7 @@ pub mod record;
 pub mod route;
 pub mod snapshot;
 pub mod split;
+pub mod telemetry;
 pub mod template;
 pub mod text;
 pub mod tls;

@@ -11,6 +11,7 @@ use crate::cluster::{Cluster, Protocol};
 use crate::names::{ClusterName, Hostname, Port};
 use crate::route::RouteTable;
 use crate::split::Split;
+use crate::telemetry::Telemetry;
 use crate::tls::{ClusterTls, MutualTlsMode};
 use crate::workload::Workload;
 
@@ -58,6 +59,9 @@ pub struct Snapshot {
     /// Who may do what here: the AuthorizationPolicies that are for this workload.
     #[serde(default)]
     pub authorization: Authorization,
+    /// What the proxy tells about its traffic.
+    #[serde(default)]
+    pub telemetry: Telemetry,
 }
 
 impl Snapshot {

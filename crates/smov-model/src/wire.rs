@@ -3,9 +3,10 @@
 //! Snapshots and questions go down, acknowledgements, counters and rows go up (ADR 2).
 
 use serde::{Deserialize, Serialize};
+use smov_telemetry::Span;
 
 use crate::names::{KubeCluster, Namespace};
-use crate::record::{EdgeCount, Record, Row};
+use crate::record::{EdgeCount, Record, Row, SeriesCount};
 use crate::snapshot::{Snapshot, SnapshotVersion};
 
 /// The largest frame that either side accepts, in bytes.
@@ -65,6 +66,12 @@ pub enum FromProxy {
         rows: Vec<Row>,
         /// How many requests the rows stand for.
         seen: u64,
+        /// Spans of sampled requests; bounded by the proxy.
+        #[serde(default)]
+        spans: Vec<Span>,
+        /// Cumulative counters for charts; empty unless they have changed, and at most once a second.
+        #[serde(default)]
+        series: Vec<SeriesCount>,
     },
     /// The answer to [`ToProxy::RecordRequest`].
     RecordReply {

@@ -26,20 +26,23 @@ const NAMED: Shape = Object(&[on("name", Text), on("defaultValue", Text)]);
 const VALUE: Shape = Object(&[on("value", Text)]);
 
 pub(super) const SPEC: Shape = Object(&[
-    not_yet("selector", SELECTOR),
+    on("selector", SELECTOR),
     not_yet("targetRef", TARGET_REFERENCE),
     not_yet("targetRefs", List(&TARGET_REFERENCE)),
-    not_yet(
+    on(
         "tracing",
         List(&Object(&[
             on("match", Object(&[on("mode", MODE)])),
             on("providers", PROVIDERS),
             on("randomSamplingPercentage", Number),
             on("disableSpanReporting", Boolean),
-            on("disableContextPropagation", Boolean),
-            on("customTags", Map(&Object(&[on("literal", VALUE), on("formatter", VALUE), on("environment", NAMED), on("header", NAMED)]))),
-            on("useRequestIdForTraceSampling", Boolean),
-            on("enableIstioTags", Boolean),
+            not_yet("disableContextPropagation", Boolean),
+            not_yet(
+                "customTags",
+                Map(&Object(&[on("literal", VALUE), on("formatter", VALUE), on("environment", NAMED), on("header", NAMED)])),
+            ),
+            not_yet("useRequestIdForTraceSampling", Boolean),
+            not_yet("enableIstioTags", Boolean),
         ])),
     ),
     not_yet(
@@ -57,7 +60,7 @@ pub(super) const SPEC: Shape = Object(&[
             ),
         ])),
     ),
-    not_yet(
+    on(
         "accessLogging",
         List(&Object(&[
             on("match", Object(&[on("mode", MODE)])),

@@ -24,11 +24,12 @@ pub enum WatchedKind {
     Gateway,
     PeerAuthentication,
     AuthorizationPolicy,
+    Telemetry,
 }
 
 impl WatchedKind {
     /// All of them; rules last, so that a first list brings the Services before what names them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Service,
         Self::EndpointSlice,
         Self::Pod,
@@ -43,6 +44,7 @@ impl WatchedKind {
         Self::Gateway,
         Self::PeerAuthentication,
         Self::AuthorizationPolicy,
+        Self::Telemetry,
     ];
 
     /// As `kind:` has it.
@@ -62,6 +64,7 @@ impl WatchedKind {
             Self::Gateway => IstioKind::Gateway.as_str(),
             Self::PeerAuthentication => IstioKind::PeerAuthentication.as_str(),
             Self::AuthorizationPolicy => IstioKind::AuthorizationPolicy.as_str(),
+            Self::Telemetry => IstioKind::Telemetry.as_str(),
         }
     }
 
@@ -75,6 +78,7 @@ impl WatchedKind {
                 "networking.istio.io/v1"
             }
             Self::PeerAuthentication | Self::AuthorizationPolicy => "security.istio.io/v1",
+            Self::Telemetry => "telemetry.istio.io/v1",
         }
     }
 
@@ -95,6 +99,7 @@ impl WatchedKind {
             Self::Gateway => "gateways",
             Self::PeerAuthentication => "peerauthentications",
             Self::AuthorizationPolicy => "authorizationpolicies",
+            Self::Telemetry => "telemetries",
         }
     }
 

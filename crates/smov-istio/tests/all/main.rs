@@ -18,8 +18,9 @@ mod properties;
 #[cfg(test)]
 mod schema;
 #[cfg(test)]
-mod theatre;
+mod telemetry;
 #[cfg(test)]
+mod theatre;
 mod told;
 #[cfg(test)]
 mod validate;
