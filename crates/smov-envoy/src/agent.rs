@@ -12,13 +12,15 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use smov_model::record::{EdgeCount, Record, Row};
 use smov_model::snapshot::{Snapshot, SnapshotVersion};
+use smov_proxy::config::{AppAddress, AppMetrics};
 use smov_proxy::{Certificates, ProxyConfig, Steered, steer};
+use smov_telemetry::text::without_families;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +30,11 @@ use crate::running::{End, Envoy, EnvoyConfig, Running, StartError};
 
 /// The variable that names the folder for Envoy's bootstrap and its socket to the agent.
 const FOLDER_VARIABLE: &str = "SMOV_ENVOY_DIR";
+
+/// How long an app may take to give its metrics.
+const APP_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+/// More is not read of an app's page.
+const MAX_PAGE: usize = 4 << 20;
 
 /// An agent that cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -128,6 +135,7 @@ pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> Result<(),
     let control = proxy.control.clone().ok_or(AgentError::NoControlPlane)?;
     let ready = bind(SocketAddr::new(proxy.pod.address, proxy.ports.ready)).await?;
     let metrics = bind(SocketAddr::new(proxy.pod.address, proxy.ports.metrics)).await?;
+    let merged = bind(SocketAddr::new(proxy.pod.address, proxy.ports.merged)).await?;
     let running = Envoy::spawn(config.envoy)?;
     info!(pid = running.id(), "Envoy starts");
     let plane = Arc::new(Plane {
@@ -140,6 +148,7 @@ pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> Result<(),
     let mut pages = JoinSet::new();
     pages.spawn(serve(ready, plane.clone(), Page::Ready));
     pages.spawn(serve(metrics, plane.clone(), Page::Metrics));
+    pages.spawn(serve(merged, plane.clone(), Page::Merged));
     pages.spawn(hand_on_certificates(plane.clone()));
     let over = CancellationToken::new();
     let stream = steer(plane.clone(), control, over.clone());
@@ -181,6 +190,8 @@ enum Page {
     Ready,
     /// 15090.
     Metrics,
+    /// 15020, with the app's.
+    Merged,
 }
 
 async fn serve(listener: TcpListener, plane: Arc<Plane>, page: Page) {
@@ -201,6 +212,7 @@ async fn serve(listener: TcpListener, plane: Arc<Plane>, page: Page) {
 }
 
 async fn answer(plane: Arc<Plane>, page: Page, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let prometheus = "text/plain; version=0.0.4";
     let (status, kind, text) = match (page, request.uri().path()) {
         (Page::Ready, "/healthz/ready") => match (plane.running.version(), plane.draining.load(Relaxed)) {
             (Some(_), false) if plane.needs_certificate.load(Relaxed) && plane.certificates.issued().is_none() => {
@@ -211,16 +223,48 @@ async fn answer(plane: Arc<Plane>, page: Page, request: Request<Incoming>) -> Re
             (None, _) => (StatusCode::SERVICE_UNAVAILABLE, "text/plain", "Envoy has no configuration yet\n".to_owned()),
         },
         // Istio's agent merges its own and Envoy's counters in the same way.
-        (Page::Metrics, "/stats/prometheus") => {
-            let envoys = plane.running.admin("/stats/prometheus?usedonly").await;
-            let envoys = envoys.map(|(_, body)| String::from_utf8_lossy(&body).into_owned()).unwrap_or_default();
-            (StatusCode::OK, "text/plain; version=0.0.4", plane.running.metrics() + &envoys)
+        (Page::Metrics, "/stats/prometheus") => (StatusCode::OK, prometheus, own_metrics(&plane).await),
+        (Page::Merged, "/stats/prometheus" | "/metrics") => {
+            let mut text = own_metrics(&plane).await;
+            if let Some(metrics) = &plane.config.app_metrics
+                && let Ok(Ok(page)) = tokio::time::timeout(APP_PATIENCE, apps_metrics(metrics)).await
+            {
+                text.push_str(&without_families(&page, &["istio_", "envoy_"]));
+            }
+            (StatusCode::OK, prometheus, text)
         }
         (Page::Ready, _) => (StatusCode::NOT_FOUND, "text/plain", "pages here: /healthz/ready\n".to_owned()),
-        (Page::Metrics, _) => (StatusCode::NOT_FOUND, "text/plain", "pages here: /stats/prometheus\n".to_owned()),
+        (Page::Metrics | Page::Merged, _) => (StatusCode::NOT_FOUND, "text/plain", "pages here: /stats/prometheus\n".to_owned()),
     };
     let mut response = Response::new(Full::from(text));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     Ok(response)
+}
+
+async fn own_metrics(plane: &Plane) -> String {
+    let envoys = plane.running.admin("/stats/prometheus?usedonly").await;
+    let envoys = envoys.map(|(_, body)| String::from_utf8_lossy(&body).into_owned()).unwrap_or_default();
+    plane.running.metrics() + &envoys
+}
+
+/// The app's own page, over its own socket; what cannot be had is left out.
+async fn apps_metrics(metrics: &AppMetrics) -> io::Result<String> {
+    match &metrics.app {
+        AppAddress::Unix(path) => ask(tokio::net::UnixStream::connect(path).await?, &metrics.path).await,
+        AppAddress::Tcp(address) => ask(tokio::net::TcpStream::connect(address).await?, &metrics.path).await,
+    }
+}
+
+async fn ask(stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static, path: &str) -> io::Result<String> {
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+    // Ends with the sender.
+    tokio::spawn(connection);
+    let request = Request::get(path).header(http::header::HOST, "localhost").body(Full::<Bytes>::default()).map_err(io::Error::other)?;
+    let response = sender.send_request(request).await.map_err(io::Error::other)?;
+    if !response.status().is_success() {
+        return Err(io::Error::other(response.status().to_string()));
+    }
+    let body = Limited::new(response.into_body(), MAX_PAGE).collect().await.map_err(io::Error::other)?;
+    String::from_utf8(body.to_bytes().to_vec()).map_err(io::Error::other)
 }

@@ -1,6 +1,6 @@
 //! The proxy's own pages: metrics, readiness, and what it runs on.
 
-use std::sync::Arc;
+use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -9,11 +9,14 @@ use hyper::body::Incoming;
 use serde_json::json;
 
 use smov_model::snapshot::Snapshot;
+use smov_telemetry::text::Page;
 
 use crate::body::ResponseBody;
 use crate::calendar;
 use crate::tls::certificate::Certificate;
-use crate::worker::Shared;
+use crate::worker::{Shared, Worker};
+
+mod merged;
 
 /// Which of the proxy's own ports was called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,18 +25,26 @@ pub(crate) enum Door {
     Admin,
     /// 15090.
     Metrics,
+    /// 15020.
+    Merged,
     /// 15021.
     Ready,
 }
 
-/// Answers at once; every page is rendered from memory.
-pub(crate) fn answer(shared: &Arc<Shared>, door: Door, request: &Request<Incoming>) -> Response<ResponseBody> {
+/// Answers at once, from memory; only the page that proxy and app share asks the app.
+pub(crate) async fn answer(worker: &Rc<Worker>, door: Door, request: &Request<Incoming>) -> Response<ResponseBody> {
+    let shared = &worker.shared;
     if request.method() != Method::GET {
         return page(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET\n".to_owned());
     }
     let path = request.uri().path();
     match (door, path) {
-        (Door::Admin | Door::Metrics, "/stats/prometheus") => page(StatusCode::OK, "text/plain; version=0.0.4", shared.scrape()),
+        (Door::Admin | Door::Metrics, "/stats/prometheus") => page(StatusCode::OK, Page::CONTENT_TYPE, shared.scrape()),
+        (Door::Merged, "/stats/prometheus" | "/metrics") => {
+            let text = merged::page(worker, shared.scrape()).await;
+            page(StatusCode::OK, Page::CONTENT_TYPE, text)
+        }
+        (Door::Merged, _) => not_found("/stats/prometheus\n"),
         (Door::Ready, "/healthz/ready") | (Door::Admin, "/ready") => match (shared.pin(), shared.draining.load(Relaxed)) {
             (Some(view), false) if view.snapshot.needs_certificate() && shared.certificates.current().is_none() => {
                 page(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "no certificate has arrived yet\n".to_owned())

@@ -143,9 +143,26 @@ pub(crate) struct ClusterCounters {
     pub(crate) connects: AtomicU64,
     pub(crate) connect_failures: AtomicU64,
     pub(crate) ejections: AtomicU64,
+    /// Answers, and the same by the class of their status, 1xx to 5xx.
+    pub(crate) completed: AtomicU64,
+    pub(crate) classes: [AtomicU64; 5],
+    pub(crate) timeouts: AtomicU64,
+    pub(crate) per_try_timeouts: AtomicU64,
+    pub(crate) retry_overflows: AtomicU64,
+    pub(crate) retries_used_up: AtomicU64,
     pub(crate) tls_handshakes: AtomicU64,
     pub(crate) tls_resumed: AtomicU64,
     pub(crate) tls_failures: Failures,
+}
+
+impl ClusterCounters {
+    /// The cluster has answered with this status.
+    pub(crate) fn answered(&self, status: u16) {
+        self.completed.fetch_add(1, Relaxed);
+        if let Some(class) = usize::from(status / 100).checked_sub(1).and_then(|class| self.classes.get(class)) {
+            class.fetch_add(1, Relaxed);
+        }
+    }
 }
 
 /// One cluster as one snapshot has it.

@@ -29,8 +29,12 @@ pub struct ProxyConfig {
     pub seed: Option<u64>,
     /// Worker threads.
     pub concurrency: usize,
-    /// Write Istio's access log to stdout?
+    /// May the access log be written to stdout? What of it is for Telemetry to say.
     pub access_log: bool,
+    /// Are requests counted? Without, `istio_requests_total`, its histograms, edges and charts stay empty; for measuring what they cost.
+    pub metrics: bool,
+    /// Where the app has metrics of its own.
+    pub app_metrics: Option<AppMetrics>,
     /// What downstream connections may do.
     pub limits: DownstreamLimits,
 }
@@ -57,6 +61,15 @@ pub struct InboundListen {
     pub port: u16,
     /// Where the app is.
     pub app: AppAddress,
+}
+
+/// An app's own metrics, as `prometheus.io/...` annotations of its pod say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppMetrics {
+    /// The app.
+    pub app: AppAddress,
+    /// The page, `/metrics` as a rule.
+    pub path: String,
 }
 
 /// Where an app listens.
@@ -95,8 +108,10 @@ pub struct ProxyPorts {
     pub outbound: u16,
     /// The admin pages.
     pub admin: u16,
-    /// Prometheus.
+    /// Prometheus, of the proxy alone.
     pub metrics: u16,
+    /// Prometheus, of the proxy and its app on one page.
+    pub merged: u16,
     /// Readiness.
     pub ready: u16,
 }
@@ -110,7 +125,7 @@ impl ProxyPorts {
 
 impl Default for ProxyPorts {
     fn default() -> Self {
-        Self { outbound: 15001, admin: 15000, metrics: 15090, ready: 15021 }
+        Self { outbound: 15001, admin: 15000, metrics: 15090, merged: 15020, ready: 15021 }
     }
 }
 
@@ -189,6 +204,8 @@ impl ProxyConfig {
             seed: None,
             concurrency: 1,
             access_log: false,
+            metrics: true,
+            app_metrics: None,
             limits: DownstreamLimits::default(),
         }
     }
@@ -218,6 +235,7 @@ impl ProxyConfig {
         config.seed = optional("SMOV_SEED").map(|seed| parse("SMOV_SEED", seed)).transpose()?;
         config.concurrency = optional("SMOV_CONCURRENCY").map_or(Ok(1), |count| parse::<usize>("SMOV_CONCURRENCY", count))?.clamp(1, 64);
         config.access_log = optional("SMOV_ACCESS_LOG") != Some("off");
+        config.app_metrics = optional("ISTIO_PROMETHEUS_ANNOTATIONS").map(|text| app_metrics(text, &config.inbound)).transpose()?.flatten();
         Ok(config)
     }
 }
@@ -238,6 +256,26 @@ fn entries<T>(list: Option<&str>, variable: &'static str, read: fn(&str, &str) -
         .filter(|entry| !entry.is_empty())
         .map(|entry| entry.split_once('=').and_then(|(left, right)| read(left, right)).ok_or_else(|| wrong(variable, entry, expected())))
         .collect()
+}
+
+/// What Istio's injector leaves of the pod's annotations: `{"scrape":"true","path":"/metrics","port":"8081"}`.
+fn app_metrics(text: &str, inbound: &[InboundListen]) -> Result<Option<AppMetrics>, ConfigError> {
+    #[derive(serde::Deserialize, Default)]
+    #[serde(default)]
+    struct Annotations {
+        scrape: String,
+        path: String,
+        port: String,
+    }
+    const VARIABLE: &str = "ISTIO_PROMETHEUS_ANNOTATIONS";
+    let annotations: Annotations = serde_json::from_str(text).map_err(|error| wrong(VARIABLE, text, error.to_string()))?;
+    if annotations.scrape != "true" {
+        return Ok(None);
+    }
+    let port: u16 = if annotations.port.is_empty() { 80 } else { parse(VARIABLE, &annotations.port)? };
+    let path = if annotations.path.is_empty() { "/metrics".to_owned() } else { annotations.path };
+    // A port that no container advertises leads nowhere.
+    Ok(inbound.iter().find(|inbound| inbound.port == port).map(|inbound| AppMetrics { app: inbound.app.clone(), path }))
 }
 
 fn inbound_entry(port: &str, app: &str) -> Option<InboundListen> {
@@ -283,6 +321,19 @@ mod tests {
         assert_eq!(config.inbound[1].app, AppAddress::Tcp("127.0.0.1:9100".parse().unwrap()));
         assert_eq!(config.tcp_doors[0].host.as_str(), "redis.theater-msa.svc.cluster.local");
         assert_eq!((config.seed, config.access_log, config.concurrency, config.ports.outbound), (Some(7), false, 1, 15001));
+    }
+
+    #[test]
+    fn an_apps_metrics_are_where_its_pods_annotations_say() {
+        let read = |annotations: &str| {
+            let pairs = [("SMOV_INBOUND", "8081=unix:/run/app.sock"), ("ISTIO_PROMETHEUS_ANNOTATIONS", annotations)];
+            ProxyConfig::from_environment(ProxyRole::Sidecar, &environment(&pairs))
+        };
+        let metrics = AppMetrics { app: AppAddress::Unix("/run/app.sock".into()), path: "/metrics".to_owned() };
+        assert_eq!(read(r#"{"scrape":"true","port":"8081"}"#).unwrap().app_metrics, Some(metrics));
+        assert_eq!(read(r#"{"scrape":"true","port":"9999"}"#).unwrap().app_metrics, None);
+        assert_eq!(read(r#"{"scrape":"false","port":"8081"}"#).unwrap().app_metrics, None);
+        assert!(read("{").unwrap_err().to_string().contains("ISTIO_PROMETHEUS_ANNOTATIONS"));
     }
 
     #[test]

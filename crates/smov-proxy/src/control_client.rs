@@ -5,9 +5,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use smov_model::record::{EdgeCount, Record, Row};
+use smov_model::record::{EdgeCount, Record, Row, SeriesCount};
 use smov_model::snapshot::{Snapshot, SnapshotVersion};
 use smov_model::wire::{FromProxy, MAX_FRAME, ToProxy};
+use smov_telemetry::Span;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -23,6 +24,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// Counters and rows go up this often, when there is something new.
 const REPORT_EVERY: Duration = Duration::from_millis(100);
+/// Counters for charts go up with every so many reports.
+const SERIES_EVERY: u32 = 10;
 /// Frames that wait to be written; a full queue holds the reader back.
 const QUEUE: usize = 64;
 
@@ -55,6 +58,16 @@ pub trait Steered: Send + Sync + 'static {
     /// Cumulative edges, and the rows since the last call with the number of requests that they stand for.
     fn report(&self) -> (Vec<EdgeCount>, Vec<Row>, u64);
 
+    /// The spans of the sampled requests since the last call.
+    fn spans(&self) -> Vec<Span> {
+        Vec::new()
+    }
+
+    /// Cumulative counters of the pod's own calls, for charts.
+    fn series(&self) -> Vec<SeriesCount> {
+        Vec::new()
+    }
+
     /// The remembered records of a request id.
     fn records(&self, request_id: &str) -> Vec<Record>;
 
@@ -85,6 +98,14 @@ impl Steered for Shared {
 
     fn report(&self) -> (Vec<EdgeCount>, Vec<Row>, u64) {
         self.report()
+    }
+
+    fn spans(&self) -> Vec<Span> {
+        self.spans()
+    }
+
+    fn series(&self) -> Vec<SeriesCount> {
+        self.series()
     }
 
     fn records(&self, request_id: &str) -> Vec<Record> {
@@ -146,6 +167,7 @@ async fn stream<S: Steered>(steered: &S, address: &ControlAddress, used: &mut bo
     let mut reports = tokio::time::interval(REPORT_EVERY);
     reports.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut reported = Vec::new();
+    let (mut charted, mut turn) = (Vec::new(), 0);
     // Reading has a task's state of its own: a frame must never be cut in two by a report.
     let mut read = std::pin::pin!(read_frames(BufReader::new(reader), steered, outgoing, used));
     loop {
@@ -158,8 +180,17 @@ async fn stream<S: Steered>(steered: &S, address: &ControlAddress, used: &mut bo
             }
             _ = reports.tick() => {
                 let (edges, rows, seen) = steered.report();
-                if seen > 0 || edges != reported {
-                    write_frame(&mut writer, &FromProxy::Report { edges: edges.clone(), rows, seen }).await?;
+                let spans = steered.spans();
+                turn = (turn + 1) % SERIES_EVERY;
+                let mut series = if turn == 0 { steered.series() } else { Vec::new() };
+                if series == charted {
+                    series.clear();
+                }
+                if seen > 0 || edges != reported || !spans.is_empty() || !series.is_empty() {
+                    if !series.is_empty() {
+                        charted.clone_from(&series);
+                    }
+                    write_frame(&mut writer, &FromProxy::Report { edges: edges.clone(), rows, seen, spans, series }).await?;
                     reported = edges;
                 }
             }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::body::Upload;
 use crate::headers;
+use crate::telemetry::spans;
 use crate::telemetry::trace::{LogFields, Trace};
 use crate::worker::{Downstream, Worker};
 
@@ -46,16 +47,20 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    pub(crate) fn start(worker: &Rc<Worker>, downstream: &Downstream, direction: Direction, parts: &Parts, id: HeaderValue) -> Self {
-        let mut trace = Trace::new(direction, parts, id, worker.shared.clock_micros());
+    pub(crate) fn start(worker: &Rc<Worker>, downstream: &Downstream, direction: Direction, parts: &mut Parts, id: HeaderValue) -> Self {
+        // Once: what is cut off between two readings would be missing at the end.
+        let started = Instant::now();
+        let span = spans::begin(worker, downstream, direction, parts, &id);
+        let mut trace = Trace::new(direction, parts, id, worker.shared.clock_micros_at(started));
         trace.request_head = headers::wire_size(&parts.headers) + (parts.method.as_str().len() + trace.path.as_str().len() + 12) as u64;
-        if worker.shared.config.access_log {
-            trace.log = Some(Box::new(LogFields::of(downstream, parts)));
+        trace.span = span;
+        if let Some(settings) = worker.shared.access_log(direction) {
+            trace.log = Some(Box::new(LogFields::of(settings, downstream, parts)));
         }
         Self {
             worker: worker.clone(),
             trace,
-            started: Instant::now(),
+            started,
             upload: None,
             downstream: downstream.clone(),
             extra: None,

@@ -80,6 +80,7 @@ struct Sockets {
     ingress: Option<std::net::TcpListener>,
     admin: std::net::TcpListener,
     metrics: std::net::TcpListener,
+    merged: std::net::TcpListener,
     ready: std::net::TcpListener,
 }
 
@@ -98,6 +99,11 @@ impl Handle {
     /// The remembered records of a request id, oldest first.
     pub fn records(&self, request_id: &str) -> Vec<Record> {
         self.shared.records(request_id)
+    }
+
+    /// The spans of the sampled requests since the last call; what is asked here does not go up to the control plane.
+    pub fn spans(&self) -> Vec<smov_telemetry::Span> {
+        self.shared.spans()
     }
 
     /// The Prometheus page.
@@ -143,6 +149,7 @@ impl Proxy {
             ingress: config.ingress.as_ref().map(|ingress| bind(ingress.address, "ingress")).transpose()?,
             admin: bind(pod(config.ports.admin), "admin pages")?,
             metrics: bind(pod(config.ports.metrics), "metrics")?,
+            merged: bind(pod(config.ports.merged), "metrics of proxy and app")?,
             ready: bind(pod(config.ports.ready), "readiness")?,
         };
         Ok(Bound { shared: Arc::new(Shared::new(config, dice)), sockets })
@@ -178,6 +185,11 @@ impl Bound {
     /// The TCP doors' addresses, in the order of the configuration.
     pub fn door_addresses(&self) -> Vec<SocketAddr> {
         self.sockets.doors.iter().filter_map(|(listener, _)| listener.local_addr().ok()).collect()
+    }
+
+    /// Where proxy and app have their metrics on one page.
+    pub fn merged_address(&self) -> Option<SocketAddr> {
+        self.sockets.merged.local_addr().ok()
     }
 
     /// Admin pages, metrics and readiness.
@@ -232,6 +244,7 @@ impl Sockets {
             ingress: self.ingress.as_ref().map(std::net::TcpListener::try_clone).transpose()?,
             admin: self.admin.try_clone()?,
             metrics: self.metrics.try_clone()?,
+            merged: self.merged.try_clone()?,
             ready: self.ready.try_clone()?,
         })
     }
@@ -300,16 +313,20 @@ async fn work(shared: Arc<Shared>, sockets: Sockets, index: usize, shutdown: Can
             .await;
         });
     }
-    for (listener, page) in
-        [(sockets.admin, admin::Door::Admin), (sockets.metrics, admin::Door::Metrics), (sockets.ready, admin::Door::Ready)]
-    {
-        let (listener, shared, services) = (TcpListener::from_std(listener)?, shared.clone(), services.clone());
+    let pages = [
+        (sockets.admin, admin::Door::Admin),
+        (sockets.metrics, admin::Door::Metrics),
+        (sockets.merged, admin::Door::Merged),
+        (sockets.ready, admin::Door::Ready),
+    ];
+    for (listener, page) in pages {
+        let (listener, worker, services) = (TcpListener::from_std(listener)?, worker.clone(), services.clone());
         listening.spawn_local(async move {
             listener::accept(listener, &services, |stream, _| {
-                let (shared, draining) = (shared.clone(), services.draining.clone());
+                let (worker, draining) = (worker.clone(), services.draining.clone());
                 listener::http(Stream::Plain(stream), limits, draining, pending(), move |request| {
-                    let answer = admin::answer(&shared, page, &request);
-                    async move { answer }
+                    let worker = worker.clone();
+                    async move { admin::answer(&worker, page, &request).await }
                 })
             })
             .await;

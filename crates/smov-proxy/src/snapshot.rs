@@ -12,9 +12,11 @@ use std::time::Duration;
 use smov_model::authorization::Authorization;
 use smov_model::cluster::Protocol;
 use smov_model::names::{ClusterName, HostPattern, Hostname, Namespace, Port, ServiceAccount};
+use smov_model::record::Direction;
 use smov_model::route::{RouteAction, RouteTable, VirtualHost, canonical_host};
 use smov_model::snapshot::Snapshot;
 use smov_model::split::{Split, Weight};
+use smov_model::telemetry::{AccessLog, Side};
 use smov_model::tls::{MutualTlsMode, SpiffeId};
 use smov_model::workload::Workload;
 
@@ -41,6 +43,8 @@ pub(crate) struct View {
     protected: HashSet<SocketAddr>,
     /// Shared with records, and carried over as long as it stays the same.
     pub(crate) authorization: Arc<Authorization>,
+    /// Of the client's and of the server's side.
+    access_logs: [Option<Arc<AccessLog>>; 2],
 }
 
 /// A port of the pod.
@@ -159,9 +163,11 @@ impl View {
         let protected = snapshot.protected.iter().copied().collect();
         let known = before.map(|view| &view.authorization).filter(|known| ***known == snapshot.authorization);
         let authorization = known.cloned().unwrap_or_else(|| Arc::new(snapshot.authorization.clone()));
+        let access_logs = [&snapshot.telemetry.client, &snapshot.telemetry.server].map(|side| side.access_log.clone().map(Arc::new));
         let snapshot = Arc::new(snapshot);
         Self {
             snapshot,
+            access_logs,
             outbound,
             ingress,
             clusters,
@@ -173,6 +179,19 @@ impl View {
             protected,
             authorization,
         }
+    }
+
+    /// What Telemetry says of a direction; a gateway's traffic counts as a client's.
+    pub(crate) fn side(&self, direction: Direction) -> &Side {
+        match direction {
+            Direction::Outbound | Direction::Ingress => &self.snapshot.telemetry.client,
+            Direction::Inbound => &self.snapshot.telemetry.server,
+        }
+    }
+
+    /// The access log of a direction, if there is one.
+    pub(crate) fn access_log(&self, direction: Direction) -> Option<&Arc<AccessLog>> {
+        self.access_logs[usize::from(direction == Direction::Inbound)].as_ref()
     }
 
     /// The virtual host for an authority's host part at this port.
@@ -370,6 +389,7 @@ mod tests {
             mutual_tls: MutualTlsMode::default(),
             protected: Vec::new(),
             trust_domain: "cluster.local".into(),
+            telemetry: smov_model::telemetry::Telemetry::default(),
         };
         let view = View::compile(snapshot, None, &mut Names::default(), Duration::ZERO);
         let found = |identity: &str, metadata_id: Option<&str>, address: IpAddr| {

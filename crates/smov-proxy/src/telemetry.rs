@@ -15,6 +15,7 @@ pub(crate) mod counters;
 pub(crate) mod metrics;
 pub(crate) mod prometheus;
 pub(crate) mod report;
+pub(crate) mod spans;
 pub(crate) mod trace;
 
 /// Requests remembered in full.
@@ -27,27 +28,51 @@ const LOG_CHUNK: usize = 16 << 10;
 /// One worker's books.
 #[derive(Debug)]
 pub(crate) struct Ledger {
+    /// Are requests counted?
+    counts: bool,
     pub(crate) metrics: Metrics,
     ring: VecDeque<Arc<Trace>>,
     rows: Vec<Arc<Trace>>,
     seen: u64,
     log: Vec<u8>,
     random: SmallRng,
+    /// Sampled requests since the last report.
+    sampled: Vec<Arc<Trace>>,
+    pub(crate) spans_dropped: u64,
 }
 
 impl Ledger {
-    pub(crate) fn new(random: SmallRng) -> Self {
-        Self { metrics: Metrics::default(), ring: VecDeque::new(), rows: Vec::new(), seen: 0, log: Vec::new(), random }
+    pub(crate) fn new(random: SmallRng, counts: bool) -> Self {
+        Self {
+            counts,
+            metrics: Metrics::default(),
+            ring: VecDeque::new(),
+            rows: Vec::new(),
+            seen: 0,
+            log: Vec::new(),
+            random,
+            sampled: Vec::new(),
+            spans_dropped: 0,
+        }
     }
 
     /// Books one request. Gives a piece of the access log when it is time to write it.
     pub(crate) fn book(&mut self, mut trace: Trace) -> Option<Vec<u8>> {
-        self.metrics.count(&trace);
+        if self.counts {
+            self.metrics.count(&trace);
+        }
         if trace.log.is_some() {
             access_log::write(&mut self.log, &trace);
         }
         trace.detach();
         let trace = Arc::new(trace);
+        if trace.span.as_ref().is_some_and(|span| span.reported) {
+            if self.sampled.len() < spans::WAITING {
+                self.sampled.push(trace.clone());
+            } else {
+                self.spans_dropped += 1;
+            }
+        }
         // Algorithm R: every request since the last report has the same chance to be among the rows.
         self.seen += 1;
         if self.rows.len() < ROWS {
@@ -72,6 +97,11 @@ impl Ledger {
         (std::mem::take(&mut self.rows), std::mem::take(&mut self.seen))
     }
 
+    /// The sampled requests since the last call.
+    pub(crate) fn take_sampled(&mut self) -> Vec<Arc<Trace>> {
+        std::mem::take(&mut self.sampled)
+    }
+
     /// The remembered requests with this id.
     pub(crate) fn find(&self, request_id: &str) -> Vec<Arc<Trace>> {
         self.ring.iter().filter(|trace| trace.request_id.as_bytes() == request_id.as_bytes()).cloned().collect()
@@ -85,7 +115,7 @@ mod tests {
 
     #[test]
     fn the_ring_keeps_the_last_and_rows_are_bounded() {
-        let mut ledger = Ledger::new(SmallRng::seed_from_u64(1));
+        let mut ledger = Ledger::new(SmallRng::seed_from_u64(1), true);
         for number in 0..1500 {
             let trace = Trace { request_id: http::HeaderValue::from(number), ..Trace::default() };
             assert!(ledger.book(trace).is_none());

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use http::HeaderValue;
@@ -14,8 +14,10 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use smov_model::dice::Dice;
 use smov_model::names::{Hostname, Port};
-use smov_model::record::{Record, Row};
+use smov_model::record::{Direction, Record, Row, SeriesCount};
 use smov_model::snapshot::{PathNormalization, Snapshot};
+use smov_model::telemetry::{AccessLog, Side};
+use smov_telemetry::{Emitter, Span, WallClock};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -28,6 +30,7 @@ use crate::snapshot::{InboundView, View};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::prometheus::Scrape;
 use crate::telemetry::report::Tally;
+use crate::telemetry::spans::{self, Begun, Sampling, Teller};
 use crate::telemetry::trace::Trace;
 use crate::telemetry::{Ledger, report};
 use crate::tls::refused::ListenerTls;
@@ -49,7 +52,7 @@ pub(crate) struct Shared {
     /// One per worker; each guards what that worker has counted.
     ledgers: Vec<Mutex<Ledger>>,
     started: Instant,
-    started_micros: u64,
+    clock: WallClock,
     /// Number of the next request id that a seed decides.
     next_id: AtomicU64,
     /// `x-envoy-peer-metadata-id` of this proxy.
@@ -68,7 +71,7 @@ impl std::fmt::Debug for Shared {
 impl Shared {
     pub(crate) fn new(config: ProxyConfig, dice: Arc<dyn Dice>) -> Self {
         let seed = |worker: usize| config.seed.map_or_else(SmallRng::from_os_rng, |seed| SmallRng::seed_from_u64(seed ^ worker as u64));
-        let ledgers = (0..config.concurrency).map(|worker| Mutex::new(Ledger::new(seed(worker)))).collect();
+        let ledgers = (0..config.concurrency).map(|worker| Mutex::new(Ledger::new(seed(worker), config.metrics))).collect();
         let pod = &config.pod;
         let id = format!("sidecar~{}~{}.{}~{}.svc.cluster.local", pod.address, pod.name, pod.namespace, pod.namespace);
         Self {
@@ -81,7 +84,7 @@ impl Shared {
             doors_changed: watch::Sender::new(0),
             names: Mutex::default(),
             started: Instant::now(),
-            started_micros: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64),
+            clock: WallClock::new(),
             next_id: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             certificates: Certificates::default(),
@@ -172,14 +175,38 @@ impl Shared {
         self.ledgers[worker].lock().expect("no panic while a ledger is held")
     }
 
-    /// Microseconds since 1970, by a clock that never jumps.
+    /// Microseconds since 1970 now.
     pub(crate) fn clock_micros(&self) -> u64 {
-        self.started_micros + self.started.elapsed().as_micros() as u64
+        self.clock_micros_at(Instant::now())
+    }
+
+    /// Microseconds since 1970, by a clock that never jumps.
+    pub(crate) fn clock_micros_at(&self, moment: Instant) -> u64 {
+        self.clock.micros_at(moment.into_std())
     }
 
     /// Time since the proxy's start, for outlier detection.
     pub(crate) fn age(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    /// How many traces begin in this direction, and whether their spans go up.
+    pub(crate) fn sampling(&self, direction: Direction) -> Sampling {
+        let view = self.view.load();
+        let default = Side::default();
+        let side = view.as_ref().map_or(&default, |view| view.side(direction));
+        Sampling { share: side.sampling, reported: side.report_spans }
+    }
+
+    /// What is logged in this direction; everything, while nobody has said anything yet.
+    pub(crate) fn access_log(&self, direction: Direction) -> Option<Arc<AccessLog>> {
+        if !self.config.access_log {
+            return None;
+        }
+        match self.view.load().as_ref() {
+            Some(view) => view.access_log(direction).cloned(),
+            None => Some(Arc::default()),
+        }
     }
 
     fn own_labels(&self) -> PeerLabels {
@@ -201,7 +228,29 @@ impl Shared {
     pub(crate) fn scrape(&self) -> String {
         let (metrics, own, view) = (self.merged(), self.own_labels(), self.pin());
         let tls = Some((&self.listener_tls, self.certificates.current()));
-        Scrape { metrics: &metrics, names: &self.names(), own: &own, view: view.as_deref(), tls }.render()
+        let spans_dropped = (0..self.ledgers.len()).map(|worker| self.ledger(worker).spans_dropped).sum();
+        let names = self.names();
+        Scrape { metrics: &metrics, names: &names, own: &own, view: view.as_deref(), tls, spans_dropped: Some(spans_dropped) }.render()
+    }
+
+    /// Cumulative counters of the pod's own calls, for charts.
+    pub(crate) fn series(&self) -> Vec<SeriesCount> {
+        let (metrics, own) = (self.merged(), self.own_labels());
+        report::series(&metrics, &self.names(), &own)
+    }
+
+    /// The spans of the sampled requests since the last call.
+    pub(crate) fn spans(&self) -> Vec<Span> {
+        let sampled: Vec<Arc<Trace>> = (0..self.ledgers.len()).flat_map(|worker| self.ledger(worker).take_sampled()).collect();
+        if sampled.is_empty() {
+            return Vec::new();
+        }
+        let (view, names) = (self.pin(), self.names());
+        let own = view.as_ref().map(|view| &*view.snapshot.proxy);
+        let unknown = || Emitter { pod: self.config.pod.name.clone(), cluster: self.config.pod.cluster.to_string(), ..Emitter::default() };
+        let emitter = Arc::new(own.map_or_else(unknown, spans::emitter));
+        let teller = Teller { names: &names, own, emitter, node_id: self.metadata_id.to_str().unwrap_or_default() };
+        sampled.iter().filter_map(|trace| teller.span(trace)).collect()
     }
 
     /// Cumulative edges, and the rows since the last call with the number of requests that they stand for.
@@ -272,6 +321,8 @@ pub(crate) struct Worker {
     /// Turns of round robin, by cluster slot: each worker goes round for itself, as Envoy's do.
     turns: RefCell<Vec<u64>>,
     apps: HashMap<u16, Rc<App>>,
+    /// Traces begun in this second.
+    pub(crate) begun: Begun,
 }
 
 /// The app behind one port of the pod.
@@ -284,7 +335,7 @@ pub(crate) struct App {
 }
 
 impl App {
-    fn new(port: u16, address: &AppAddress) -> Self {
+    pub(crate) fn new(port: u16, address: &AppAddress) -> Self {
         let text = match address {
             AppAddress::Unix(path) => path.display().to_string(),
             AppAddress::Tcp(address) => address.to_string(),
@@ -311,11 +362,17 @@ impl Worker {
             waiting: Waiting::default(),
             turns: RefCell::default(),
             apps,
+            begun: Begun::default(),
         })
     }
 
     pub(crate) fn app(&self, port: u16) -> Option<&Rc<App>> {
         self.apps.get(&port)
+    }
+
+    /// The app that listens there.
+    pub(crate) fn app_at(&self, address: &AppAddress) -> Option<&Rc<App>> {
+        self.apps.values().find(|app| app.address == *address)
     }
 
     /// Is this a key of the pool that belongs to an app?
@@ -344,6 +401,11 @@ impl Worker {
     /// Changes the counters of this worker.
     pub(crate) fn count(&self, change: impl FnOnce(&mut Metrics)) {
         change(&mut self.shared.ledger(self.index).metrics);
+    }
+
+    /// Bits for the ids of spans.
+    pub(crate) fn random_bits(&self) -> u64 {
+        self.random.borrow_mut().random()
     }
 
     /// A new request id: random, or the next of the seed's sequence.

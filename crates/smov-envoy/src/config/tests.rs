@@ -98,6 +98,7 @@ fn snapshot(at: u32, rules: Vec<RouteRule>, clusters: Vec<Cluster>) -> Snapshot 
         mutual_tls: smov_model::tls::MutualTlsMode::default(),
         protected: Vec::new(),
         trust_domain: DEFAULT_TRUST_DOMAIN.into(),
+        telemetry: smov_model::telemetry::Telemetry::default(),
     }
 }
 

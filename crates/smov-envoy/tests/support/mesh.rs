@@ -113,7 +113,7 @@ pub fn settings(pod: &str) -> ProxyConfig {
         cluster: "ctx1".parse().unwrap(),
     };
     let mut config = ProxyConfig::new(ProxyRole::Sidecar, pod);
-    config.ports = ProxyPorts { outbound: 0, admin: 0, metrics: 0, ready: 0 };
+    config.ports = ProxyPorts { outbound: 0, admin: 0, metrics: 0, merged: 0, ready: 0 };
     config
 }
 
@@ -188,6 +188,7 @@ pub fn snapshot(number: u64, rules: Vec<RouteRule>, clusters: Vec<Cluster>) -> S
         mutual_tls: smov_model::tls::MutualTlsMode::default(),
         protected: Vec::new(),
         trust_domain: DEFAULT_TRUST_DOMAIN.into(),
+        telemetry: smov_model::telemetry::Telemetry::default(),
     }
 }
 

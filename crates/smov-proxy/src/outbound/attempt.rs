@@ -5,6 +5,7 @@
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderValue};
@@ -210,7 +211,9 @@ async fn tries(
         };
         end_try(exchange, cluster, (status, judged), error);
         let Some(policy) = policy.filter(|policy| wants_retry(&policy.on, &result) && request.replayable()) else { return result };
+        let counters = &cluster.state.counters;
         if number > policy.attempts {
+            counters.retries_used_up.fetch_add(1, Relaxed);
             exchange.add_flag(ResponseFlag::Urx);
             return result;
         }
@@ -218,6 +221,7 @@ async fn tries(
         drop(retry_permit.take());
         retry_permit = limits::retry(cluster);
         if retry_permit.is_none() {
+            counters.retry_overflows.fetch_add(1, Relaxed);
             exchange.add_flag(ResponseFlag::Uo);
             return result;
         }
@@ -225,7 +229,7 @@ async fn tries(
         if policy.ignore_previous_hosts {
             tried.extend(exchange.trace.attempts.last().and_then(|attempt| attempt.endpoint.as_ref()).map(|endpoint| endpoint.id));
         }
-        cluster.state.counters.retries.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        counters.retries.fetch_add(1, Relaxed);
         sleep(backoff(exchange, cluster, policy.backoff, number)).await;
     }
     unreachable!("the loop returns when the policy's attempts are used up")
@@ -249,7 +253,7 @@ async fn one_try(
 
     exchange.mark(Phase::Connect);
     let active = Permit::active(&endpoint);
-    cluster.state.counters.requests.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    cluster.state.counters.requests.fetch_add(1, Relaxed);
     let worker = exchange.worker.clone();
     let mut lease = upstream::connect(&worker, cluster, &endpoint).await?;
     exchange.trace.secured_by(&lease);
@@ -317,6 +321,17 @@ fn end_try(exchange: &mut Exchange, cluster: &ClusterView, (status, judged): (u1
     note.status = status;
     note.flags = error.and_then(ProxyError::flag).map_or(Flags::NONE, Flags::from);
     note.reason = error.map(ToString::to_string);
+    let counters = &cluster.state.counters;
+    match error {
+        None => counters.answered(status),
+        Some(ProxyError::Timeout) => {
+            counters.timeouts.fetch_add(1, Relaxed);
+        }
+        Some(ProxyError::PerTryTimeout) => {
+            counters.per_try_timeouts.fetch_add(1, Relaxed);
+        }
+        Some(_) => {}
+    }
     let outcome = match error {
         None => Outcome::of_status(judged),
         // An overflow or a client that left says nothing about the endpoint.

@@ -62,6 +62,10 @@ pub(super) fn mirror(exchange: &mut Exchange, view: &View, mirrors: &[MirrorPlan
         exchange.trace.mirrored.push(index);
         let mut copy = request.copy(&exchange.worker.waiting);
         mark(copy.headers_mut(), exchange.worker.shared.config.pod.address);
+        if exchange.trace.span.is_some() {
+            // What becomes of a copy is no part of the request's trace.
+            smov_telemetry::context::take_out(copy.headers_mut());
+        }
         let request_id = exchange.trace.request_id.clone();
         let (worker, cluster) = (exchange.worker.clone(), cluster.clone());
         tokio::task::spawn_local(async move {
@@ -135,6 +139,9 @@ async fn send(
         Ok((response, lease))
     };
     let answered = answered.await;
+    if let Ok((response, _)) = &answered {
+        cluster.state.counters.answered(response.status().as_u16());
+    }
     let outcome = match &answered {
         Ok((response, _)) => Some(Outcome::of_status(response.status().as_u16())),
         Err(error) => (error.side() == Side::Upstream).then_some(Outcome::GatewayError),

@@ -1,18 +1,36 @@
-//! Istio's default access log, one line per request
+//! Istio's default access log, one line per request, as text or as JSON
 //! (<https://istio.io/latest/docs/tasks/observability/logs/access-log/#default-access-log-format>).
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use http::{HeaderValue, Version};
 use smov_model::flag::Flags;
 use smov_model::record::Direction;
+use smov_model::telemetry::Encoding;
 
-use super::trace::Trace;
+use super::trace::{LogFields, Trace};
 use crate::calendar::Civil;
 
-/// Appends the line of one request. Put together byte by byte: the formatting machinery would cost more than the rest of the books.
+mod filter;
+mod json;
+
+/// Appends the line of one request, if its filter lets it through.
 pub(crate) fn write(log: &mut Vec<u8>, trace: &Trace) {
     let Some(fields) = &trace.log else { return };
+    if let Some(filter) = &fields.settings.filter
+        && !filter::passes(filter, trace, fields)
+    {
+        return;
+    }
+    match fields.settings.encoding {
+        Encoding::Text => text(log, trace, fields),
+        Encoding::Json => json::write(log, trace, fields),
+    }
+}
+
+/// Put together byte by byte: the formatting machinery would cost more than the rest of the books.
+fn text(log: &mut Vec<u8>, trace: &Trace, fields: &LogFields) {
     log.push(b'[');
     timestamp(log, trace.started);
     words(log, &["] \"", trace.method.as_str(), " ", fields.path.as_str(), " ", protocol(fields.protocol), "\" "]);
@@ -42,14 +60,7 @@ pub(crate) fn write(log: &mut Vec<u8>, trace: &Trace) {
         (None, None) => log.push(b'-'),
     }
     log.extend_from_slice(b"\" ");
-    match trace.direction {
-        Direction::Inbound => {
-            log.extend_from_slice(b"inbound|");
-            number(log, fields.downstream_local.port().into());
-            log.extend_from_slice(b"||");
-        }
-        Direction::Outbound | Direction::Ingress => words(log, &[fields.upstream_cluster.as_deref().unwrap_or("-")]),
-    }
+    words(log, &[&cluster_name(trace, fields)]);
     log.extend_from_slice(b" - ");
     address(log, fields.downstream_local);
     log.push(b' ');
@@ -57,6 +68,14 @@ pub(crate) fn write(log: &mut Vec<u8>, trace: &Trace) {
     // Of TLS that came in: what goes out asks for a name that is written nowhere.
     let server_name = trace.secured.as_ref().filter(|_| trace.direction == Direction::Inbound).and_then(|peer| peer.server_name.as_deref());
     words(log, &[" ", server_name.unwrap_or("-"), " ", trace.route_name(), "\n"]);
+}
+
+/// The cluster that the request went to; `-` for none.
+fn cluster_name<'a>(trace: &Trace, fields: &'a LogFields) -> Cow<'a, str> {
+    match trace.direction {
+        Direction::Inbound => format!("inbound|{}||", fields.downstream_local.port()).into(),
+        Direction::Outbound | Direction::Ingress => fields.upstream_cluster.as_deref().unwrap_or("-").into(),
+    }
 }
 
 fn words(log: &mut Vec<u8>, words: &[&str]) {
@@ -151,8 +170,9 @@ fn timestamp(log: &mut Vec<u8>, micros: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::trace::LogFields;
     use http::uri::PathAndQuery;
+    use smov_model::telemetry::AccessLog;
+    use std::sync::Arc;
 
     use crate::names::ServiceId;
     use smov_model::flag::ResponseFlag;
@@ -177,9 +197,10 @@ mod tests {
         assert_eq!(named(ServiceId::UNKNOWN, Direction::Inbound), "default");
     }
 
-    #[test]
-    fn a_line_has_istios_fields_in_order() {
+    fn unknown_host(settings: AccessLog) -> Trace {
         let fields = LogFields {
+            settings: Arc::new(settings),
+            headers: Vec::new(),
             protocol: Version::HTTP_11,
             path: PathAndQuery::from_static("/users/?a=1"),
             user_agent: Some(HeaderValue::from_static("curl \"8\"")),
@@ -189,7 +210,7 @@ mod tests {
             upstream_host: None,
             upstream_cluster: None,
         };
-        let trace = Trace {
+        Trace {
             request_id: HeaderValue::from_static("id-1"),
             authority: HeaderValue::from_static("nobody:80"),
             status: 404,
@@ -197,14 +218,39 @@ mod tests {
             details: "route_not_found".into(),
             log: Some(Box::new(fields)),
             ..Trace::default()
-        };
+        }
+    }
+
+    fn line(settings: AccessLog) -> String {
         let mut log = Vec::new();
-        write(&mut log, &trace);
+        write(&mut log, &unknown_host(settings));
+        String::from_utf8(log).unwrap()
+    }
+
+    #[test]
+    fn a_line_has_istios_fields_in_order() {
         assert_eq!(
-            String::from_utf8(log).unwrap(),
+            line(AccessLog::default()),
             "[1970-01-01T00:00:00.000Z] \"GET /users/?a=1 HTTP/1.1\" 404 NR route_not_found - \"-\" 0 0 0 - \"-\" \"curl _8_\" \"id-1\" \
              \"nobody:80\" \"-\" - - 127.9.1.5:15001 127.9.1.5:4000 - -\n"
         );
+    }
+
+    #[test]
+    fn a_line_may_be_json_with_istios_names() {
+        let line = line(AccessLog { encoding: Encoding::Json, filter: None });
+        let json: serde_json::Value = serde_json::from_str(line.trim_end()).unwrap();
+        assert_eq!((&json["response_code"], &json["response_flags"], &json["path"]), (&404.into(), &"NR".into(), &"/users/?a=1".into()));
+        assert_eq!((&json["user_agent"], &json["upstream_host"]), (&"curl \"8\"".into(), &serde_json::Value::Null));
+        assert_eq!(json["start_time"], "1970-01-01T00:00:00.000Z");
+        assert!(line.ends_with("}\n") && line.matches('\n').count() == 1);
+    }
+
+    #[test]
+    fn a_filter_decides_which_requests_get_a_line() {
+        let filtered = |text: &str| !line(AccessLog { encoding: Encoding::Text, filter: Some(Arc::new(text.parse().unwrap())) }).is_empty();
+        assert!(filtered("response.code >= 400") && filtered("request.host == 'nobody:80' && request.path.endsWith('?a=1')"));
+        assert!(!filtered("response.code >= 500") && !filtered("connection.mtls") && !filtered("xds.cluster_name == 'x'"));
     }
 
     #[test]

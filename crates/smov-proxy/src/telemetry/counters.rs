@@ -95,7 +95,7 @@ impl Counters {
 
     /// Istio's standard metrics in Prometheus' text format; `own` is the proxy's workload.
     pub fn scrape(&self, own: Option<&Workload>) -> String {
-        Scrape { metrics: &self.metrics, names: &self.names, own: &self.labels(own), view: None, tls: None }.render()
+        Scrape { metrics: &self.metrics, names: &self.names, own: &self.labels(own), view: None, tls: None, spans_dropped: None }.render()
     }
 
     /// Cumulative edges of the picture.

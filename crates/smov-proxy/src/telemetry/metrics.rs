@@ -11,28 +11,7 @@ use crate::names::{PeerId, ServiceId};
 use crate::outbound::grpc;
 use crate::telemetry::trace::Trace;
 
-/// Upper bounds of Envoy's default buckets.
-pub(crate) const BUCKETS: [f64; 19] = [
-    0.5,
-    1.0,
-    5.0,
-    10.0,
-    25.0,
-    50.0,
-    100.0,
-    250.0,
-    500.0,
-    1000.0,
-    2500.0,
-    5000.0,
-    10_000.0,
-    30_000.0,
-    60_000.0,
-    300_000.0,
-    600_000.0,
-    1_800_000.0,
-    3_600_000.0,
-];
+pub(crate) use smov_model::record::DURATION_BOUNDS as BUCKETS;
 
 /// Series of one worker, at most; what comes later counts in one overflow series per reporter.
 const MAX_SERIES: usize = 2000;
@@ -113,6 +92,11 @@ impl Histogram {
     fn merge(&mut self, other: &Self) {
         self.counts.iter_mut().zip(other.counts).for_each(|(count, more)| *count += more);
         self.sum += other.sum;
+    }
+
+    /// Adds these counts to others, bucket by bucket.
+    pub(crate) fn add_to(&self, counts: &mut [u64]) {
+        counts.iter_mut().zip(self.counts).for_each(|(sum, count)| *sum += count);
     }
 
     /// Cumulative counts, as Prometheus wants them; the last is the total.
@@ -220,6 +204,42 @@ mod tests {
         }
         let counts: Vec<u64> = histogram.cumulative().collect();
         assert_eq!((counts[0], counts[1], counts[18], counts[19]), (2, 4, 4, 5));
+    }
+
+    #[test]
+    fn ten_thousand_combinations_of_labels_keep_within_bounds_and_lose_no_request() {
+        let mut metrics = Metrics::default();
+        let combinations = || {
+            (0..10_000_u16).map(|number| Key {
+                reporter: if number % 2 == 0 { Reporter::Source } else { Reporter::Destination },
+                peer: PeerId(number / 100),
+                service: ServiceId(3 + number % 100),
+                status: 200 + number % 7,
+                flags: Flags::NONE,
+                grpc: NOT_GRPC,
+                mutual_tls: number % 3 == 0,
+            })
+        };
+        for key in combinations().chain(combinations()) {
+            metrics.http(key, 1.0, 10, 10);
+            metrics.tcp(key).sent += 1;
+        }
+        // One overflow series per reporter and security.
+        assert_eq!((metrics.http.len(), metrics.tcp.len()), (MAX_SERIES + 4, MAX_SERIES + 4));
+        assert_eq!(metrics.http.values().map(|series| series.requests).sum::<u64>(), 20_000);
+        assert_eq!(metrics.tcp.values().map(|series| series.sent).sum::<u64>(), 20_000);
+        let own = crate::names::PeerLabels::unknown();
+        let mut names = crate::names::Names::default();
+        for number in 0..100 {
+            names.service(&format!("service-{number}.t.svc.cluster.local"));
+            names.stranger(&format!("spiffe://cluster.local/ns/t/sa/{number}"));
+        }
+        let page =
+            super::super::prometheus::Scrape { metrics: &metrics, names: &names, own: &own, view: None, tls: None, spans_dropped: None }
+                .render();
+        assert!(page.contains("destination_service_name=\"overflow\""));
+        let requests = page.lines().filter(|line| line.starts_with("istio_requests_total{"));
+        assert_eq!(requests.count(), MAX_SERIES + 4);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use smov_model::names::{ClusterName, SubsetName};
 use smov_model::record::{Attempt, Direction, DrawTaken, Peer, Phase, Record, RecordSource, Row, RuleTaken, SkippedRule};
 use smov_model::route::{CorsDecision, RequestHead};
 use smov_model::snapshot::SnapshotVersion;
+use smov_model::telemetry::AccessLog;
 use smov_model::tls::ConnectionSecurityPolicy;
 use smov_model::workload::Workload;
 
@@ -24,6 +25,7 @@ use crate::headers;
 use crate::names::{PeerId, ServiceId};
 use crate::pool::Lease;
 use crate::snapshot::{Arm, HostView};
+use crate::telemetry::spans::SpanNote;
 use crate::tls;
 use crate::worker::Downstream;
 
@@ -93,11 +95,17 @@ pub(crate) struct Trace {
     pub(crate) response_body: u64,
     pub(crate) marks: [u32; PHASES.len()],
     pub(crate) log: Option<Box<LogFields>>,
+    /// Of a sampled request.
+    pub(crate) span: Option<Box<SpanNote>>,
 }
 
 /// What only the access log wants.
 #[derive(Debug, Clone)]
 pub(crate) struct LogFields {
+    /// How a line looks, and which requests get one.
+    pub(crate) settings: Arc<AccessLog>,
+    /// Values of the headers that the filter looks at, in its order.
+    pub(crate) headers: Vec<Option<HeaderValue>>,
     pub(crate) protocol: Version,
     pub(crate) path: PathAndQuery,
     pub(crate) user_agent: Option<HeaderValue>,
@@ -146,8 +154,11 @@ pub(crate) struct AttemptNote {
 }
 
 impl LogFields {
-    pub(crate) fn of(downstream: &Downstream, parts: &Parts) -> Self {
+    pub(crate) fn of(settings: Arc<AccessLog>, downstream: &Downstream, parts: &Parts) -> Self {
+        let asked = settings.filter.as_ref().map(|filter| filter.headers()).unwrap_or_default();
         Self {
+            headers: asked.into_iter().map(|name| parts.headers.get(name).cloned()).collect(),
+            settings,
             protocol: parts.version,
             path: parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")),
             user_agent: parts.headers.get(http::header::USER_AGENT).cloned(),
@@ -198,6 +209,7 @@ impl Default for Trace {
             response_body: 0,
             marks: [u32::MAX; PHASES.len()],
             log: None,
+            span: None,
         }
     }
 }

@@ -130,7 +130,7 @@ pub fn config(role: ProxyRole, address: &str, pod: &str, cluster: &str) -> Proxy
         cluster: cluster.parse().unwrap(),
     };
     let mut config = ProxyConfig::new(role, pod);
-    config.ports = ProxyPorts { outbound: 0, admin: 0, metrics: 0, ready: 0 };
+    config.ports = ProxyPorts { outbound: 0, admin: 0, metrics: 0, merged: 0, ready: 0 };
     config
 }
 
@@ -241,6 +241,7 @@ pub fn snapshot(proxy: Arc<Workload>) -> Snapshot {
         mutual_tls: smov_model::tls::MutualTlsMode::default(),
         protected: Vec::new(),
         trust_domain: DEFAULT_TRUST_DOMAIN.into(),
+        telemetry: smov_model::telemetry::Telemetry::default(),
     }
 }
 
