@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use smov_model::link::LinkAddresses;
 use smov_model::names::{InvalidName, KubeCluster, Namespace};
+use smov_telemetry::export::{Collector, Format, InvalidCollector};
 
 /// Istio's name for the lifetime of workloads' certificates.
 const CERTIFICATE_LIFETIME: &str = "DEFAULT_WORKLOAD_CERT_TTL";
@@ -24,6 +25,10 @@ pub struct ControlConfig {
     pub xds_socket: PathBuf,
     /// Where the debug API listens.
     pub debug_socket: PathBuf,
+    /// Where apps give their spans; `None` = nowhere here.
+    pub otlp_socket: Option<PathBuf>,
+    /// Where spans are sent on to.
+    pub collectors: Vec<(Collector, Format)>,
     /// Namespace of mesh-wide rules and of the remote clusters' Secrets: `istio-system`.
     pub root_namespace: Namespace,
     /// The pod's address; there `/ready` and `/metrics` are served on port 8080. `None` = not served over TCP.
@@ -54,6 +59,15 @@ pub enum ConfigError {
         #[source]
         source: InvalidName,
     },
+    /// It is no address of a collector.
+    #[error("the environment variable `{variable}` is not usable")]
+    Collector {
+        /// Which.
+        variable: &'static str,
+        /// What is wrong with it.
+        #[source]
+        source: InvalidCollector,
+    },
     /// It is not a number that can be added to the third one of an address.
     #[error("the environment variable `{variable}` holds `{value}`, which is not a number from 1 to 255")]
     Offset {
@@ -82,7 +96,7 @@ pub enum ConfigError {
 
 impl ControlConfig {
     /// Reads `SMOV_CLUSTER_ID`, `SMOV_XDS_SOCKET`, `SMOV_DEBUG_SOCKET` (all needed), `KUBECONFIG`, `ROOT_NAMESPACE`, `POD_IP`,
-    /// `SMOV_LINK_OFFSET` and Istio's `DEFAULT_WORKLOAD_CERT_TTL`.
+    /// `SMOV_LINK_OFFSET`, `SMOV_OTLP_SOCKET`, `SMOV_OTLP`, `SMOV_ZIPKIN` and Istio's `DEFAULT_WORKLOAD_CERT_TTL`.
     pub fn from_environment(environment: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
         let optional = |variable: &str| environment.get(variable).filter(|value| !value.is_empty());
         let needed = |variable: &'static str| optional(variable).ok_or(ConfigError::Missing { variable });
@@ -92,6 +106,15 @@ impl ControlConfig {
             kubeconfig: optional("KUBECONFIG").map(PathBuf::from),
             xds_socket: needed("SMOV_XDS_SOCKET")?.into(),
             debug_socket: needed("SMOV_DEBUG_SOCKET")?.into(),
+            otlp_socket: optional("SMOV_OTLP_SOCKET").map(PathBuf::from),
+            collectors: [("SMOV_OTLP", Format::Otlp), ("SMOV_ZIPKIN", Format::Zipkin)]
+                .into_iter()
+                .filter_map(|(variable, format)| Some((variable, optional(variable)?, format)))
+                .map(|(variable, value, format)| {
+                    let collector = value.parse().map_err(|source| ConfigError::Collector { variable, source })?;
+                    Ok((collector, format))
+                })
+                .collect::<Result<_, ConfigError>>()?,
             root_namespace: optional("ROOT_NAMESPACE").map_or("istio-system", String::as_str).parse().map_err(name("ROOT_NAMESPACE"))?,
             pod_address: optional("POD_IP")
                 .map(|value| value.parse().map_err(|_| ConfigError::Address { variable: "POD_IP", value: value.clone() }))

@@ -64,6 +64,9 @@ pub(crate) fn debug_routes(debug: Arc<Debug>) -> Router {
         .route("/debug/snapshot/{pod}", get(snapshot))
         .route("/debug/security/{pod}", get(security))
         .route("/debug/what-if/{pod}", post(what_if))
+        .route("/debug/series", get(series))
+        .route("/debug/traces", get(traces))
+        .route("/debug/traces/{id}", get(trace))
         .route("/metrics", get(metrics))
         .route("/readyz", get(ready))
         .with_state(debug)
@@ -85,7 +88,7 @@ async fn ready(State(debug): Shared) -> Response {
 }
 
 async fn metrics(State(debug): Shared) -> impl IntoResponse {
-    let text = debug.proxies.metrics.render(debug.proxies.connected());
+    let text = debug.proxies.metrics.render(debug.proxies.connected(), &debug.proxies.traces);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
 }
 
@@ -95,6 +98,35 @@ async fn edges(State(debug): Shared) -> impl IntoResponse {
 
 async fn requests(State(debug): Shared, Path(id): Path<String>) -> impl IntoResponse {
     Json(debug.proxies.records(&id).await)
+}
+
+/// The last hour in steps, as [`crate::series::SeriesAnswer`].
+async fn series(State(debug): Shared) -> impl IntoResponse {
+    Json(debug.proxies.last_hour.answer())
+}
+
+/// Answers of `/debug/traces`, unless the question says how many.
+const TRACES: usize = 100;
+
+#[derive(Deserialize)]
+struct TracesQuery {
+    limit: Option<usize>,
+    /// `user-service`, or `user-service.theater-msa`.
+    service: Option<String>,
+}
+
+/// The newest traces first, as [`crate::traces::TraceSummary`].
+async fn traces(State(debug): Shared, Query(query): Query<TracesQuery>) -> impl IntoResponse {
+    Json(debug.proxies.traces.list(query.limit.unwrap_or(TRACES), query.service.as_deref()))
+}
+
+/// The spans of a trace that this cluster has told, as [`crate::traces::TraceParts`].
+async fn trace(State(debug): Shared, Path(id): Path<String>) -> Response {
+    let found = id.parse().ok().and_then(|id| debug.proxies.traces.find(id));
+    match found {
+        Some(parts) => Json(parts).into_response(),
+        None => (StatusCode::NOT_FOUND, format!("no span of trace `{id}` is known here (any more)\n")).into_response(),
+    }
 }
 
 async fn syncz(State(debug): Shared) -> impl IntoResponse {

@@ -19,6 +19,7 @@ use smov_model::snapshot::Snapshot;
 use tokio::net::UnixStream;
 
 use crate::status::{Distributed, EndpointGone, EndpointKnown, PodEdge, RowEvent, Syncz, WhatIf};
+use crate::traces::{TraceParts, TraceSummary};
 
 /// How long a whole answer may take; over the 5 s of `/debug/endpoint-gone` and `/debug/endpoint-known`.
 const PATIENCE: Duration = Duration::from_secs(7);
@@ -76,6 +77,20 @@ impl DebugClient {
     /// Counters of all edges.
     pub async fn edges(&self) -> Result<Vec<PodEdge>, DebugError> {
         self.ask("/debug/edges").await
+    }
+
+    /// The newest traces first, as far as this cluster has told them.
+    pub async fn traces(&self) -> Result<Vec<TraceSummary>, DebugError> {
+        self.ask("/debug/traces?limit=512").await
+    }
+
+    /// What this cluster has told of a trace.
+    pub async fn trace(&self, id: &str) -> Result<Option<TraceParts>, DebugError> {
+        match self.ask(&format!("/debug/traces/{}", escape(id))).await {
+            Ok(parts) => Ok(Some(parts)),
+            Err(DebugError::Status { status: StatusCode::NOT_FOUND, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// All proxies' records of a request id, oldest first.

@@ -23,14 +23,17 @@ pub mod debug_client;
 mod frame;
 mod listen;
 mod metrics;
+mod otlp;
 mod proxies;
 mod publisher;
 mod remotes;
 mod rows;
 mod run;
+pub mod series;
 pub mod source;
 pub mod status;
 mod token;
+pub mod traces;
 mod wire_server;
 
 pub use api_server::ApiServerError;

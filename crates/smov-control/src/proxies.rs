@@ -19,7 +19,9 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::microseconds_since_1970;
 use crate::metrics::Metrics;
 use crate::rows::RowBus;
+use crate::series::LastHour;
 use crate::status::{NackStatus, PodEdge, ProxyStatus};
+use crate::traces::Traces;
 
 /// How long proxies may take to answer a question.
 const ANSWER: Duration = Duration::from_secs(1);
@@ -67,6 +69,8 @@ pub(crate) struct Proxies {
     progress: watch::Sender<u64>,
     pub(crate) rows: RowBus,
     pub(crate) metrics: Metrics,
+    pub(crate) traces: Arc<Traces>,
+    pub(crate) last_hour: LastHour,
 }
 
 #[derive(Default)]
@@ -92,8 +96,15 @@ struct Connected {
 }
 
 impl Proxies {
-    pub(crate) fn new() -> Self {
-        Self { table: Mutex::default(), progress: watch::channel(0).0, rows: RowBus::new(), metrics: Metrics::default() }
+    pub(crate) fn new(traces: Arc<Traces>) -> Self {
+        Self {
+            table: Mutex::default(),
+            progress: watch::channel(0).0,
+            rows: RowBus::new(),
+            metrics: Metrics::default(),
+            traces,
+            last_hour: LastHour::default(),
+        }
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -215,7 +226,9 @@ impl Proxies {
 
     /// Forgets the counters of pods that no longer exist.
     pub(crate) fn keep_edges_of(&self, exists: impl Fn(&Namespace, &str) -> bool) {
-        self.table().edges.retain(|(namespace, pod), _| exists(namespace, pod));
+        let mut table = self.table();
+        table.edges.retain(|(namespace, pod), _| exists(namespace, pod));
+        self.last_hour.keep_pods(|pod| table.edges.keys().any(|(_, known)| known == pod));
     }
 
     /// Asks all proxies for their records of a request; those that do not answer in time are left out.
@@ -242,6 +255,11 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
+    /// The proxy's pod.
+    pub(crate) fn pod(&self) -> &str {
+        &self.key.1
+    }
+
     /// Resolves when a newer stream of the same pod has taken over.
     pub(crate) async fn replaced(&self) {
         self.replaced.cancelled().await;
@@ -257,8 +275,9 @@ impl Stream {
 
     /// This is on its way.
     pub(crate) fn sending(&self, published: &Arc<Published>) {
-        self.proxies.metrics.pushes.fetch_add(1, Ordering::Relaxed);
         self.change(|proxy| {
+            let last = proxy.in_flight.as_ref().or(proxy.acked.as_ref());
+            self.proxies.metrics.pushed(last.map(|published| &published.snapshot), &published.snapshot);
             proxy.sent = Some(published.snapshot.version);
             proxy.in_flight = Some(Arc::clone(published));
         });

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use smov_istio::compile::Prepared;
 use smov_istio::diagnostic::Diagnostic;
 use smov_istio::explain::ClusterSecurity;
-use smov_istio::world::{MeshConfig, ProxyIdentity, WatchedKind, World};
+use smov_istio::world::{Applied, MeshConfig, ProxyIdentity, WatchedKind, World};
 use smov_model::link::LinkAddresses;
 use smov_model::names::{KubeCluster, Namespace, ServiceAccount};
 use smov_model::snapshot::{Snapshot, SnapshotVersion};
@@ -17,6 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
+use crate::metrics::{APPLIED, DELETED, LISTED};
 use crate::proxies::{Proxies, Published};
 use crate::source::{News, SourceEvent, SourceId, SourceKind};
 use crate::status::WhatIf;
@@ -253,17 +255,31 @@ impl Publisher {
         }
         let SourceKind::Mesh(kind) = source.kind else { return };
         let cluster = &source.cluster;
+        let metrics = &self.proxies.metrics;
+        let count = |place: usize| {
+            metrics.events[place].fetch_add(1, Ordering::Relaxed);
+        };
+        let refused = |applied: &Applied| {
+            let objects = applied.diagnostics.iter().filter(|finding| finding.is_error()).map(|finding| &finding.resource);
+            let objects: BTreeSet<_> = objects.collect();
+            metrics.rejected_configs.fetch_add(objects.len() as u64, Ordering::Relaxed);
+        };
         let changed = match news {
             News::Listed(objects) => {
+                count(LISTED);
                 let applied = self.world.replace(cluster, kind, &objects);
+                refused(&applied);
                 applied.changed || !applied.diagnostics.is_empty()
             }
             News::Applied(object) => {
+                count(APPLIED);
                 let applied = self.world.apply_as(kind, cluster, &object);
+                refused(&applied);
                 // Findings change with an object that is not taken, too.
                 applied.changed || !applied.diagnostics.is_empty()
             }
             News::Deleted(object) => {
+                count(DELETED);
                 let text = |pointer| object.pointer(pointer).and_then(serde_json::Value::as_str).unwrap_or_default();
                 self.world.remove(cluster, kind.as_str(), text("/metadata/namespace"), text("/metadata/name"))
             }
@@ -359,6 +375,9 @@ impl Publisher {
                 sent += 1;
             }
         }
+        let (services, virtual_services) = self.world.counts();
+        self.proxies.metrics.services.store(services as u64, Ordering::Relaxed);
+        self.proxies.metrics.virtual_services.store(virtual_services as u64, Ordering::Relaxed);
         if sent > 0 {
             self.number = next.number;
             debug!(version = self.number, proxies = sent, elapsed = ?since.elapsed(), "published");

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
+use smov_telemetry::export::Exporter;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -23,6 +24,7 @@ use crate::publisher::{Publisher, PublisherConfig};
 use crate::remotes::{Remotes, Sources};
 use crate::source::SourceKind;
 use crate::token::TokenReviewer;
+use crate::traces::Traces;
 use crate::wire_server::WireServer;
 
 /// Where istiod serves `/ready` and `/metrics` on its pod's address.
@@ -48,20 +50,21 @@ pub enum RunError {
 pub async fn run(config: ControlConfig, shutdown: CancellationToken) -> Result<(), RunError> {
     let (wire, wire_place) = listen(&config.xds_socket)?;
     let (debug, debug_place) = listen(&config.debug_socket)?;
+    let (otlp, otlp_place) = config.otlp_socket.as_deref().map(listen).transpose()?.unzip();
     let server = ApiServer::own(config.cluster.as_str(), config.kubeconfig.as_deref()).await?;
     let public_address = config.pod_address.map(|address| SocketAddr::new(address, PUBLIC_PORT));
     let public = bind_public(public_address).await;
 
     // Ends all parts: at the shutdown, and when one of them has ended by a bug.
     let stop = CancellationToken::new();
-    let mut parts = start(&config, &server, wire, debug, public, &stop);
+    let mut parts = start(&config, &server, Sockets { wire, debug, otlp, public }, &stop);
     info!(cluster = %config.cluster, socket = %config.xds_socket.display(), "control plane started");
     let mut failed = tokio::select! {
         () = shutdown.cancelled() => None,
         Some(ended) = parts.join_next() => ended.err(),
     };
     // Nobody new shall come; those inside are sent away.
-    drop((wire_place, debug_place));
+    drop((wire_place, debug_place, otlp_place));
     stop.cancel();
     while let Some(ended) = parts.join_next().await {
         failed = failed.or(ended.err());
@@ -69,17 +72,26 @@ pub async fn run(config: ControlConfig, shutdown: CancellationToken) -> Result<(
     failed.map_or(Ok(()), |error| Err(RunError::Part(error)))
 }
 
+/// Listening sockets, by purpose.
+struct Sockets {
+    wire: UnixListener,
+    debug: UnixListener,
+    /// Where apps give their spans.
+    otlp: Option<UnixListener>,
+    public: Option<TcpListener>,
+}
+
 fn start(
     config: &ControlConfig,
     server: &ApiServer,
-    wire: UnixListener,
-    debug: UnixListener,
-    public: Option<TcpListener>,
+    Sockets { wire, debug, otlp, public }: Sockets,
     stop: &CancellationToken,
 ) -> JoinSet<()> {
     let epoch = microseconds_since_1970();
     let (commands, received) = mpsc::channel(COMMANDS);
-    let proxies = Arc::new(Proxies::new());
+    let exporters = config.collectors.iter().map(|(collector, format)| Exporter::start(collector.clone(), *format));
+    let traces = Arc::new(Traces::new(exporters.collect()));
+    let proxies = Arc::new(Proxies::new(Arc::clone(&traces)));
     let public_address = public.as_ref().and_then(|listener| listener.local_addr().ok());
     let settings = PublisherConfig {
         cluster: config.cluster.clone(),
@@ -120,6 +132,9 @@ fn start(
         parts.spawn(serve(listener, public_routes(Arc::clone(&state)), stop.clone()));
     }
     parts.spawn(serve(debug, debug_routes(state), stop.clone()));
+    if let Some(listener) = otlp {
+        parts.spawn(serve(listener, crate::otlp::routes(traces), stop.clone()));
+    }
     parts
 }
 

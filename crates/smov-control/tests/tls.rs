@@ -80,6 +80,8 @@ async fn connections_until_ready(protocols: &[&[u8]]) -> usize {
         certificate_lifetime: Duration::from_secs(3600),
         remote_patience: Duration::from_secs(30),
         link: None,
+        otlp_socket: None,
+        collectors: Vec::new(),
     };
     let client = DebugClient::new(&config.debug_socket);
     let shutdown = CancellationToken::new();

@@ -79,7 +79,7 @@ fn start(ready: impl IntoIterator<Item = Command>) -> Running {
         link: None,
         protected: Vec::new(),
     };
-    let (publisher, view) = Publisher::new(settings, Arc::new(Proxies::new()));
+    let (publisher, view) = Publisher::new(settings, Arc::new(Proxies::new(Arc::new(crate::traces::Traces::new(Vec::new())))));
     let (commands, received) = mpsc::channel(1024);
     for command in ready {
         assert!(commands.try_send(command).is_ok(), "there is room");

@@ -47,6 +47,8 @@ impl Mesh {
             certificate_lifetime: Duration::from_secs(3600),
             remote_patience: Duration::from_secs(30),
             link: None,
+            otlp_socket: None,
+            collectors: Vec::new(),
         };
         let (socket, client) = (config.xds_socket.clone(), DebugClient::new(&config.debug_socket));
         let shutdown = CancellationToken::new();
