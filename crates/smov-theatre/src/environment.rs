@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use smov_telemetry::export::{Collector, InvalidCollector};
+
 use crate::{
     ServiceName,
     client::{Origin, Proxy},
@@ -44,6 +46,14 @@ pub struct Environment {
     pub proxy: Option<Proxy>,
     /// `COPY_HEADERS=off` stops the copying of trace headers and `x-canary` to calls further on.
     pub copy_headers: bool,
+    /// `TRACE_HEADERS=drop` hands nothing on that holds a trace together, and `x-canary` as ever. By default `keep`.
+    pub trace_headers: bool,
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`: who gets the app's spans; nobody when unset.
+    pub collector: Option<Collector>,
+    /// `OTEL_SERVICE_NAME`: the app's name in traces, else its own and the namespace's.
+    pub trace_name: Option<String>,
+    /// `POD_NAMESPACE`.
+    pub namespace: Option<String>,
     /// `GATEWAY_KEEP_HOST=on`: the gateway asks for the browser's authority instead of the service's.
     pub keep_host: bool,
     /// Where the app's switches are mounted: [`crate::switches::FOLDER`] below `SMOV_ROOT`, or below `/`.
@@ -106,6 +116,16 @@ impl Environment {
             booking_service: origin("BOOKING_SERVICE_URL", "http://booking-service:8083")?,
             proxy,
             copy_headers: switch("COPY_HEADERS", variable("COPY_HEADERS").as_deref(), true)?,
+            trace_headers: match variable("TRACE_HEADERS").as_deref() {
+                None | Some("keep") => true,
+                Some("drop") => false,
+                Some(other) => return Err(invalid("TRACE_HEADERS", other, &"write `keep` or `drop`")),
+            },
+            collector: variable("OTEL_EXPORTER_OTLP_ENDPOINT")
+                .map(|text| text.parse().map_err(|error: InvalidCollector| invalid("OTEL_EXPORTER_OTLP_ENDPOINT", &text, &error)))
+                .transpose()?,
+            trace_name: variable("OTEL_SERVICE_NAME"),
+            namespace: variable("POD_NAMESPACE"),
             keep_host: switch("GATEWAY_KEEP_HOST", variable("GATEWAY_KEEP_HOST").as_deref(), false)?,
             switches: root.as_deref().unwrap_or(Path::new("/")).join(crate::switches::FOLDER),
             upstream_timeout: number("UPSTREAM_TIMEOUT_MS", variable("UPSTREAM_TIMEOUT_MS"))?
@@ -179,8 +199,14 @@ mod tests {
 
     #[test]
     fn a_wrong_value_is_refused_by_name() {
-        for (name, value) in [("PORT", "eighty"), ("COPY_HEADERS", "maybe"), ("STORE_URL", "oracle://x"), ("USER_SERVICE_URL", "https://x")]
-        {
+        for (name, value) in [
+            ("PORT", "eighty"),
+            ("COPY_HEADERS", "maybe"),
+            ("STORE_URL", "oracle://x"),
+            ("TRACE_HEADERS", "lose"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector"),
+            ("USER_SERVICE_URL", "https://x"),
+        ] {
             assert_eq!(environment(&[(name, value)]).unwrap_err().variable, name);
         }
     }

@@ -4,6 +4,7 @@
 //! must see that. `Host` names the service called, or the mesh would look for a rule of the browser's host.
 
 mod ids;
+mod metrics;
 mod observer;
 mod relay;
 
@@ -20,12 +21,13 @@ use http::{
     uri::{Authority, PathAndQuery},
 };
 
+use self::metrics::RelayMetrics;
 pub use self::{
     ids::{IdSource, RandomIds, SeededIds},
     observer::{RelayEvent, RelayObserver, Unobserved},
 };
 use crate::{
-    client::MeshClient, environment::Environment, openapi, openapi::Problems, problem::ApiError, service::ServiceName,
+    client::MeshClient, environment::Environment, openapi, openapi::Problems, problem::ApiError, service::ServiceName, spans::Tracer,
     trace_headers::X_REQUEST_ID,
 };
 
@@ -38,6 +40,9 @@ pub(crate) struct Gateway {
     movies: MeshClient,
     bookings: MeshClient,
     copy_headers: bool,
+    trace_headers: bool,
+    tracer: Option<Arc<Tracer>>,
+    metrics: RelayMetrics,
     keep_host: bool,
     ids: Arc<dyn IdSource>,
     observer: Arc<dyn RelayObserver>,
@@ -62,6 +67,9 @@ pub fn router(environment: &Environment, ids: Arc<dyn IdSource>, observer: Arc<d
         movies: client(ServiceName::Movie),
         bookings: client(ServiceName::Booking),
         copy_headers: environment.copy_headers,
+        trace_headers: environment.trace_headers,
+        tracer: Tracer::of(environment, "api-gateway"),
+        metrics: RelayMetrics::default(),
         keep_host: environment.keep_host,
         ids,
         observer,
@@ -75,8 +83,14 @@ pub fn router(environment: &Environment, ids: Arc<dyn IdSource>, observer: Arc<d
     router
         .route("/screenings/{*rest}", any(screenings))
         .route("/stream/{service}", get(stream))
+        .route("/metrics", get(metrics))
         .with_state(gateway)
         .merge(openapi::routes())
+}
+
+/// What the gateway counted, for Prometheus.
+async fn metrics(State(gateway): State<Arc<Gateway>>) -> impl axum::response::IntoResponse {
+    ([(http::header::CONTENT_TYPE, smov_telemetry::text::Page::CONTENT_TYPE)], gateway.metrics.render())
 }
 
 /// Seat maps are booking-service's, the rest of the programme is movie-service's.

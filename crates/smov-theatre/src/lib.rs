@@ -21,6 +21,7 @@ pub mod openapi;
 pub mod problem;
 pub mod serve;
 pub mod service;
+mod spans;
 pub mod store;
 pub mod switches;
 mod trace_headers;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use http::StatusCode;
+use smov_telemetry::{process, text::Page};
 
 use crate::switches::Switches;
 
@@ -68,7 +69,6 @@ impl Metrics {
         for (class, count) in self.answers.iter().enumerate() {
             line(&mut text, format_args!("theatre_http_responses_total{{class=\"{}xx\"}} {}", class + 1, count.load(Relaxed)));
         }
-        line(&mut text, format_args!("# HELP theatre_store_seconds Time of store calls.\n# TYPE theatre_store_seconds histogram"));
         let (touched, on) = (switches.touched.load(Relaxed), u8::from(switches.armed()));
         line(
             &mut text,
@@ -82,6 +82,7 @@ impl Metrics {
                 "# HELP theatre_app_switch_requests_total Requests that an app switch touched.\n# TYPE theatre_app_switch_requests_total counter\ntheatre_app_switch_requests_total {touched}"
             ),
         );
+        line(&mut text, format_args!("# HELP theatre_store_seconds Time of store calls.\n# TYPE theatre_store_seconds histogram"));
         let mut below = 0;
         let bounds = BOUNDS.iter().map(|(_, bound)| *bound).chain(["+Inf"]);
         for (bound, count) in bounds.zip(&self.store_calls) {
@@ -90,7 +91,10 @@ impl Metrics {
         }
         let microseconds = Duration::from_micros(self.store_microseconds.load(Relaxed));
         line(&mut text, format_args!("theatre_store_seconds_sum {}\ntheatre_store_seconds_count {below}", microseconds.as_secs_f64()));
-        text
+        let mut page = Page::new();
+        page.append(&text);
+        process::write(&mut page, "process");
+        page.into_text()
     }
 }
 

@@ -32,6 +32,7 @@ use crate::{
     metrics::Metrics,
     problem::{ApiError, ProblemKind},
     serve::{self, BindError},
+    spans::{self, Tracer},
     store::{self, Page, Reply, Store, StoreError},
     switches::{Switches, X_APP_SWITCH},
     trace_headers::X_REQUEST_ID,
@@ -105,7 +106,9 @@ pub enum RunError {
 pub async fn run(service: ServiceName, environment: Environment, shutdown: CancellationToken) -> Result<(), RunError> {
     let store = store::open(&environment.store).await?;
     let listener = serve::bind(&environment.listen_on(service.port())).await?;
-    let desk = Arc::new(Desk::new(service, &environment, store, Timestamp::now));
+    let mut desk = Desk::new(service, &environment, store, Timestamp::now);
+    desk.tracer = Tracer::of(&environment, service.as_str());
+    let desk = Arc::new(desk);
     tracing::info!(%service, pod = environment.pod, cluster = environment.cluster, version = environment.version, "service listens");
     let preparing = shutdown.child_token();
     let stop_preparing = preparing.clone().drop_guard();
@@ -153,6 +156,7 @@ pub struct Desk {
     store: Arc<dyn Store>,
     metrics: Metrics,
     switches: Switches,
+    tracer: Option<Arc<Tracer>>,
     clock: fn() -> Timestamp,
 }
 
@@ -161,7 +165,7 @@ impl Desk {
     pub fn new(service: ServiceName, environment: &Environment, store: Arc<dyn Store>, clock: fn() -> Timestamp) -> Self {
         let identity = environment.identity(service);
         let switches = Switches::new(service, &identity);
-        Self { service, signature: identity.headers(), identity, store, metrics: Metrics::default(), switches, clock }
+        Self { service, signature: identity.headers(), identity, store, metrics: Metrics::default(), switches, tracer: None, clock }
     }
 
     /// What makes this pod fail, where somebody wishes it.
@@ -170,9 +174,9 @@ impl Desk {
     }
 
     /// Waits for a store call and takes its time.
-    async fn stored<T>(&self, call: Reply<'_, T>) -> Result<T, StoreError> {
+    async fn stored<T>(&self, operation: &'static str, call: Reply<'_, T>) -> Result<T, StoreError> {
         let began = Instant::now();
-        let answer = call.await;
+        let answer = spans::store_call(self.store.system(), operation, call).await;
         self.metrics.store_call(began.elapsed());
         if answer.is_err() {
             self.metrics.store_errors.fetch_add(1, Relaxed);
@@ -182,9 +186,9 @@ impl Desk {
 
     /// Whether the store answers; puts in the first data where it is missing, as after a Redis without a disk restarted.
     async fn prepare(&self) -> Result<(), StoreError> {
-        if !self.stored(self.store.prepared()).await? {
+        if !self.stored("prepared", self.store.prepared()).await? {
             let first = FirstData::starting(theatre_day((self.clock)()));
-            if self.stored(self.store.prepare(first)).await? {
+            if self.stored("prepare", self.store.prepare(first)).await? {
                 tracing::info!("first data created");
             }
         }
@@ -220,11 +224,15 @@ async fn sign(State(desk): State<Arc<Desk>>, request: Request, next: Next) -> Re
     let request_id = request.headers().get(X_REQUEST_ID).cloned();
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let id = request_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default();
-    let span = tracing::info_span!("request", request_id = id, %method, path = uri.path());
+    let served = desk.tracer.as_ref().and_then(|tracer| tracer.serve(request.headers()));
+    let span = tracing::info_span!("request", request_id = id, trace_id = tracing::field::Empty, %method, path = uri.path());
+    if let Some(served) = &served {
+        span.record("trace_id", tracing::field::display(served.trace()));
+    }
     let mut response = if desk.switches.armed() && !spared(uri.path()) {
-        switched(&desk, request, next).instrument(span.clone()).await
+        spans::within(served.clone(), switched(&desk, request, next)).instrument(span.clone()).await
     } else {
-        next.run(request).instrument(span.clone()).await
+        spans::within(served.clone(), next.run(request)).instrument(span.clone()).await
     };
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
         span.in_scope(|| tracing::info!(status = response.status().as_u16(), detail = error.detail(), "problem"));
@@ -239,8 +247,13 @@ async fn sign(State(desk): State<Arc<Desk>>, request: Request, next: Next) -> Re
     // A reload must show the pod that serves it now.
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     desk.metrics.answered(response.status());
-    span.in_scope(|| tracing::debug!(status = response.status().as_u16(), "answered"));
-    response
+    // One line per sampled request; one for each would cost more than many of them.
+    if served.is_some() {
+        span.in_scope(|| tracing::info!(status = response.status().as_u16(), "answered"));
+    } else {
+        span.in_scope(|| tracing::debug!(status = response.status().as_u16(), "answered"));
+    }
+    spans::end_with(served, format!("{method} {}", uri.path()), response)
 }
 
 /// What the kubelet and Prometheus ask for: no switch touches it.
@@ -272,7 +285,8 @@ async fn ready(State(desk): State<Arc<Desk>>) -> Result<&'static str, ApiError> 
 }
 
 async fn metrics(State(desk): State<Arc<Desk>>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], desk.metrics.render(desk.service.records(), &desk.switches))
+    let page = desk.metrics.render(desk.service.records(), &desk.switches);
+    ([(header::CONTENT_TYPE, smov_telemetry::text::Page::CONTENT_TYPE)], page)
 }
 
 async fn no_such_path(uri: Uri) -> ApiError {

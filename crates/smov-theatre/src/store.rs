@@ -183,6 +183,8 @@ pub type Reply<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
 /// A place for records. Reads see every write that was confirmed, from whichever process.
 pub trait Store: Send + Sync + 'static {
+    /// `sqlite` or `redis`, for spans.
+    fn system(&self) -> &'static str;
     /// Whether the store answers and holds its first data.
     fn prepared(&self) -> Reply<'_, bool>;
     /// Puts in the first data if it was never put in; says whether this call did it.

@@ -29,6 +29,13 @@ pub(crate) fn copy(from: &HeaderMap, to: &mut HeaderMap) {
     }
 }
 
+/// Takes out what holds a trace together and leaves the rest: a program that does not know of traces.
+pub(crate) fn drop_trace(headers: &mut HeaderMap) {
+    for name in COPIED.iter().filter(|name| **name != X_CANARY) {
+        headers.remove(name);
+    }
+}
+
 /// Takes them out, for the lesson that shows what happens then.
 pub(crate) fn remove(headers: &mut HeaderMap) {
     for name in &COPIED {

@@ -16,6 +16,7 @@ use super::{Gateway, RelayEvent, RelayObserver, browsers_authority};
 use crate::{
     identity::{X_POD_NAME, X_SERVICE_CLUSTER, X_SERVICE_VERSION},
     service::{ServiceName, call_failed},
+    spans,
     trace_headers::{self, X_CANARY, X_REQUEST_ID},
 };
 
@@ -47,7 +48,14 @@ impl Gateway {
     }
 
     /// Relays; `path` is what the client asked for.
-    pub(super) async fn relay_as(&self, service: ServiceName, mut request: Request, path: String) -> Response {
+    pub(super) async fn relay_as(&self, service: ServiceName, request: Request, path: String) -> Response {
+        let served = self.tracer.as_ref().and_then(|tracer| tracer.serve(request.headers()));
+        let name = format!("{} {path}", request.method());
+        let response = spans::within(served.clone(), self.relay_traced(service, request, path)).await;
+        spans::end_with(served, name, response)
+    }
+
+    async fn relay_traced(&self, service: ServiceName, mut request: Request, path: String) -> Response {
         let request_id = self.request_id(request.headers_mut());
         let mut watch = Watch::new(self.observer.clone(), service, &request, &request_id, path);
         let authority = if self.keep_host { browsers_authority(&request) } else { None };
@@ -57,14 +65,20 @@ impl Gateway {
         headers.remove(header::EXPECT);
         if !self.copy_headers {
             trace_headers::remove(headers);
+        } else if self.trace_headers {
+            spans::inject(headers);
+        } else {
+            trace_headers::drop_trace(headers);
         }
         let mut response = match self.client(service).send(request, authority.as_ref()).await {
             Ok(mut answer) => {
+                self.metrics.relayed(service, Some(answer.status().as_u16()));
                 watch.answered(&answer);
                 remove_hop_by_hop(answer.headers_mut());
                 answer
             }
             Err(error) => {
+                self.metrics.relayed(service, None);
                 let path = watch.path();
                 let answer = call_failed(service, &error).render(path, Some(&request_id));
                 watch.failed(answer.status());

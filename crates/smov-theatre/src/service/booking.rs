@@ -54,7 +54,7 @@ pub(super) fn routes(desk: Arc<Desk>, environment: &Environment) -> Router {
 #[utoipa::path(get, path = "/bookings/", tag = "booking-service", params(crate::openapi::PageParameters),
     responses((status = 200, description = "One page of bookings · 예약 목록", body = [Booking], headers(("X-Total-Count" = u64), ("Link" = String))), Problems))]
 pub(crate) async fn list(State(BookingDesk { desk, .. }): State<BookingDesk>, paging: Paging) -> Result<Response, ApiError> {
-    let page = desk.stored(desk.store.list(paging.listing(Table::Bookings, None))).await?;
+    let page = desk.stored("list", desk.store.list(paging.listing(Table::Bookings, None))).await?;
     Ok(paging.answer(&desk.all_parsed::<Booking>(&page), page.total))
 }
 
@@ -66,7 +66,7 @@ pub(crate) async fn of_user(
     RecordId(id): RecordId,
     paging: Paging,
 ) -> Result<Response, ApiError> {
-    let page = desk.stored(desk.store.list(paging.listing(Table::Bookings, Some(id)))).await?;
+    let page = desk.stored("list", desk.store.list(paging.listing(Table::Bookings, Some(id)))).await?;
     Ok(paging.answer(&desk.all_parsed::<Booking>(&page), page.total))
 }
 
@@ -74,7 +74,7 @@ pub(crate) async fn of_user(
 #[utoipa::path(get, path = "/bookings/{id}", tag = "booking-service", params(("id" = String, Path, example = "1")),
     responses((status = 200, description = "The booking · 예약", body = Booking), Problems))]
 pub(crate) async fn find(State(BookingDesk { desk, .. }): State<BookingDesk>, RecordId(id): RecordId) -> Result<Json<Booking>, ApiError> {
-    let found = desk.stored(desk.store.find(Table::Bookings, &id)).await?;
+    let found = desk.stored("find", desk.store.find(Table::Bookings, &id)).await?;
     desk.parsed(&found.ok_or_else(|| ApiError::not_found("booking", "예약", &id))?).map(Json)
 }
 
@@ -87,7 +87,7 @@ pub(crate) async fn seats(
     headers: HeaderMap,
 ) -> Result<Json<SeatMap>, ApiError> {
     let path = format!("/screenings/{id}");
-    let (shown, taken) = tokio::join!(upstreams.movie::<ShownScreening>(&path, &headers), desk.stored(desk.store.taken(&id)));
+    let (shown, taken) = tokio::join!(upstreams.movie::<ShownScreening>(&path, &headers), desk.stored("taken", desk.store.taken(&id)));
     let screening = shown?.ok_or_else(|| ApiError::not_found("screening", "상영", &id))?.screening;
     let mut taken: Vec<Seat> = taken?.iter().filter_map(|seat| seat.parse().ok()).collect();
     taken.sort_unstable();
@@ -113,7 +113,7 @@ pub(crate) async fn create(State(counter): State<BookingDesk>, headers: HeaderMa
     let key = idempotency(&headers, "bookings", &new)?;
     if let Some(key) = &key {
         // Asked before anything else, so that a repeat is answered even while the other services are away.
-        match desk.stored(desk.store.settled(key)).await? {
+        match desk.stored("settled", desk.store.settled(key)).await? {
             Some(Written::Replayed(document)) => return booked(desk, document, true),
             Some(Written::KeyReused) => return Err(key_reused()),
             Some(Written::Stored(_) | Written::Exists | Written::SeatsTaken(_)) | None => {}
@@ -148,7 +148,7 @@ async fn sell(desk: &Desk, new: &NewBooking, key: Option<IdempotencyKey>, user: 
         let booking = draft(desk, new, user, showing);
         let document = Document::new(Table::Bookings, &booking.id, Some(&booking.user_id), &booking);
         let write = Write { idempotency: key.clone(), seats: Some(claim), chosen_id: None, documents: vec![document] };
-        match desk.stored(desk.store.write(write)).await? {
+        match desk.stored("write", desk.store.write(write)).await? {
             Written::Stored(document) => return booked(desk, document, false),
             Written::Replayed(document) => return booked(desk, document, true),
             Written::KeyReused => return Err(key_reused()),
@@ -215,7 +215,7 @@ fn unknown_reference(field: &str, id: &str, what: &str, what_ko: &str) -> FieldE
     responses((status = 200, description = "Cancelled · 취소됨", body = Booking), Problems))]
 pub(crate) async fn cancel(State(BookingDesk { desk, .. }): State<BookingDesk>, RecordId(id): RecordId) -> Result<Json<Booking>, ApiError> {
     for _ in 0..CANCEL_TRIES {
-        let found = desk.stored(desk.store.find(Table::Bookings, &id)).await?;
+        let found = desk.stored("find", desk.store.find(Table::Bookings, &id)).await?;
         let before = found.ok_or_else(|| ApiError::not_found("booking", "예약", &id))?;
         let mut booking: Booking = desk.parsed(&before)?;
         if booking.status == BookingStatus::Cancelled {
@@ -224,7 +224,7 @@ pub(crate) async fn cancel(State(BookingDesk { desk, .. }): State<BookingDesk>, 
         booking.status = BookingStatus::Cancelled;
         let after = serde_json::to_string(&booking).expect("a booking is a plain struct");
         let (screening, seats) = (booking.screening_id.clone(), booking.seats.clone());
-        if desk.stored(desk.store.cancel(Cancellation { id: id.clone(), before, after, screening, seats })).await? {
+        if desk.stored("cancel", desk.store.cancel(Cancellation { id: id.clone(), before, after, screening, seats })).await? {
             desk.metrics.cancelled.fetch_add(1, Relaxed);
             return Ok(Json(booking));
         }

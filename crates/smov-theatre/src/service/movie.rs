@@ -73,12 +73,12 @@ pub(super) fn routes(desk: Arc<Desk>) -> Router {
 #[utoipa::path(get, path = "/movies/", tag = "movie-service", params(crate::openapi::PageParameters),
     responses((status = 200, description = "One page of movies · 영화 목록", body = [Movie], headers(("X-Total-Count" = u64), ("Link" = String))), Problems))]
 pub(crate) async fn list(State(desk): State<Arc<Desk>>, paging: Paging) -> Result<Response, ApiError> {
-    let page = desk.stored(desk.store.list(paging.listing(Table::Movies, None))).await?;
+    let page = desk.stored("list", desk.store.list(paging.listing(Table::Movies, None))).await?;
     Ok(paging.answer(&desk.all_parsed::<Movie>(&page), page.total))
 }
 
 async fn movie(desk: &Desk, id: &str) -> Result<Movie, ApiError> {
-    let found = desk.stored(desk.store.find(Table::Movies, id)).await?;
+    let found = desk.stored("find", desk.store.find(Table::Movies, id)).await?;
     desk.parsed(&found.ok_or_else(|| ApiError::not_found("movie", "영화", id))?)
 }
 
@@ -94,7 +94,7 @@ pub(crate) async fn find(State(desk): State<Arc<Desk>>, RecordId(id): RecordId) 
     responses((status = 200, description = "Its screenings · 상영 시간표", body = [Screening], headers(("X-Total-Count" = u64), ("Link" = String))), Problems))]
 pub(crate) async fn screenings(State(desk): State<Arc<Desk>>, RecordId(id): RecordId, paging: Paging) -> Result<Response, ApiError> {
     movie(&desk, &id).await?;
-    let page = desk.stored(desk.store.list(paging.listing(Table::Screenings, Some(id)))).await?;
+    let page = desk.stored("list", desk.store.list(paging.listing(Table::Screenings, Some(id)))).await?;
     Ok(paging.answer(&desk.all_parsed::<Screening>(&page), page.total))
 }
 
@@ -102,7 +102,7 @@ pub(crate) async fn screenings(State(desk): State<Arc<Desk>>, RecordId(id): Reco
 #[utoipa::path(get, path = "/screenings/{id}", tag = "movie-service", params(("id" = String, Path, example = "21")),
     responses((status = 200, description = "The screening · 상영", body = ShownScreening), Problems))]
 pub(crate) async fn find_screening(State(desk): State<Arc<Desk>>, RecordId(id): RecordId) -> Result<Json<ShownScreening>, ApiError> {
-    let found = desk.stored(desk.store.find(Table::Screenings, &id)).await?;
+    let found = desk.stored("find", desk.store.find(Table::Screenings, &id)).await?;
     let screening: Screening = desk.parsed(&found.ok_or_else(|| ApiError::not_found("screening", "상영", &id))?)?;
     let movie = movie(&desk, &screening.movie_id).await?;
     Ok(Json(ShownScreening { screening, movie }))
@@ -131,7 +131,7 @@ pub(crate) async fn create(State(desk): State<Arc<Desk>>, headers: HeaderMap, bo
         documents.push(Document::new(Table::Screenings, &screening.id, Some(&id), &screening));
     }
     let write = Write { idempotency, seats: None, chosen_id, documents };
-    let (document, replayed) = match desk.stored(desk.store.write(write)).await? {
+    let (document, replayed) = match desk.stored("write", desk.store.write(write)).await? {
         Written::Stored(document) => (document, false),
         Written::Replayed(document) => (document, true),
         Written::KeyReused => return Err(key_reused()),

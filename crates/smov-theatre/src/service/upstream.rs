@@ -12,7 +12,7 @@ use crate::{
     client::{CallError, MeshClient},
     environment::Environment,
     problem::{ApiError, ProblemKind},
-    trace_headers,
+    spans, trace_headers,
 };
 
 /// Largest answer that is read.
@@ -24,6 +24,7 @@ pub(super) struct Upstreams {
     movies: MeshClient,
     copy_headers: bool,
     desk: Arc<Desk>,
+    trace_headers: bool,
 }
 
 impl Upstreams {
@@ -34,6 +35,7 @@ impl Upstreams {
             movies: client(ServiceName::Movie),
             copy_headers: environment.copy_headers,
             desk,
+            trace_headers: environment.trace_headers,
         })
     }
 
@@ -60,6 +62,11 @@ impl Upstreams {
         })?;
         if self.copy_headers && !self.desk.switches.drops_headers() {
             trace_headers::copy(inbound, request.headers_mut());
+            if self.trace_headers {
+                spans::inject(request.headers_mut());
+            } else {
+                trace_headers::drop_trace(request.headers_mut());
+            }
         }
         let response = client.send(request, None).await.map_err(|error| call_failed(service, &error))?;
         match response.status() {

@@ -69,7 +69,7 @@ pub(super) fn routes(desk: Arc<Desk>) -> Router {
 #[utoipa::path(get, path = "/users/", tag = "user-service", params(crate::openapi::PageParameters),
     responses((status = 200, description = "One page of users · 사용자 목록", body = [ShownUser], headers(("X-Total-Count" = u64), ("Link" = String))), Problems))]
 pub(crate) async fn list(State(desk): State<Arc<Desk>>, paging: Paging) -> Result<Response, ApiError> {
-    let page = desk.stored(desk.store.list(paging.listing(Table::Users, None))).await?;
+    let page = desk.stored("list", desk.store.list(paging.listing(Table::Users, None))).await?;
     let users: Vec<ShownUser> = desk.all_parsed(&page).into_iter().map(|user| shown(&desk, user)).collect();
     Ok(paging.answer(&users, page.total))
 }
@@ -78,7 +78,7 @@ pub(crate) async fn list(State(desk): State<Arc<Desk>>, paging: Paging) -> Resul
 #[utoipa::path(get, path = "/users/{id}", tag = "user-service", params(("id" = String, Path, example = "1")),
     responses((status = 200, description = "The user · 사용자", body = ShownUser), Problems))]
 pub(crate) async fn find(State(desk): State<Arc<Desk>>, RecordId(id): RecordId) -> Result<Json<ShownUser>, ApiError> {
-    let found = desk.stored(desk.store.find(Table::Users, &id)).await?;
+    let found = desk.stored("find", desk.store.find(Table::Users, &id)).await?;
     let document = found.ok_or_else(|| ApiError::not_found("user", "사용자", &id))?;
     Ok(Json(shown(&desk, desk.parsed(&document)?)))
 }
@@ -96,7 +96,7 @@ pub(crate) async fn create(State(desk): State<Arc<Desk>>, headers: HeaderMap, bo
         chosen_id: new.id,
         documents: vec![Document::new(Table::Users, &id, None, &user)],
     };
-    let (document, replayed) = match desk.stored(desk.store.write(write)).await? {
+    let (document, replayed) = match desk.stored("write", desk.store.write(write)).await? {
         Written::Stored(document) => (document, false),
         Written::Replayed(document) => (document, true),
         Written::KeyReused => return Err(key_reused()),

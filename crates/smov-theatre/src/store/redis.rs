@@ -123,6 +123,10 @@ enum Question<'a> {
 }
 
 impl Store for RedisStore {
+    fn system(&self) -> &'static str {
+        "redis"
+    }
+
     fn prepared(&self) -> Reply<'_, bool> {
         Box::pin(async { self.command(redis::cmd("EXISTS").arg("theatre:first-data")).await })
     }

@@ -100,6 +100,10 @@ impl SqliteStore {
 }
 
 impl Store for SqliteStore {
+    fn system(&self) -> &'static str {
+        "sqlite"
+    }
+
     fn prepared(&self) -> Reply<'_, bool> {
         self.reader.call(|connection| connection.prepare_cached("SELECT 1 FROM markers WHERE name = ?1")?.exists([MARKER]))
     }

@@ -243,3 +243,45 @@ async fn the_document_describes_every_relayed_route_and_the_page_needs_no_intern
     let page = gateway.server.get("/api/v1/docs/swagger-initializer.js").await;
     assert!(page.text().contains("/api/v1/openapi.json") && page.text().contains("\"validatorUrl\": \"none\""), "{}", page.text());
 }
+
+#[tokio::test]
+async fn an_app_that_drops_trace_headers_still_hands_its_canary_on() {
+    let door = Recorder::start(StatusCode::OK).await;
+    let proxy = url(door.server);
+    let sampled = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let (gateway, _) = gateway(&[("http_proxy", &proxy), ("TRACE_HEADERS", "drop")]).await;
+    gateway.server.send("GET", "/users/", &[("x-canary", "true"), ("traceparent", sampled), ("x-b3-sampled", "1")], "").await;
+    let [seen] = door.seen().try_into().unwrap();
+    assert_eq!(seen.headers["x-canary"], "true");
+    assert!(["traceparent", "x-b3-sampled", "x-request-id"].iter().all(|name| seen.headers.get(*name).is_none()));
+}
+
+/// A collector that takes one request.
+async fn collector() -> (String, tokio::task::JoinHandle<serde_json::Value>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (sender, mut received) = tokio::sync::mpsc::channel(1);
+    let take = axum::routing::post(move |axum::Json(body): axum::Json<serde_json::Value>| async move {
+        let _ = sender.send(body).await;
+    });
+    tokio::spawn(async move { axum::serve(listener, axum::Router::new().route("/v1/traces", take)).await });
+    (url, tokio::spawn(async move { received.recv().await.unwrap() }))
+}
+
+#[tokio::test]
+async fn a_sampled_request_makes_a_span_under_which_the_next_ones_hang() {
+    let door = Recorder::start(StatusCode::OK).await;
+    let (proxy, (collector, told)) = (url(door.server), collector().await);
+    let (gateway, _) = gateway(&[("http_proxy", &proxy), ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector), ("POD_NAMESPACE", "t")]).await;
+    let (trace, caller) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
+    // Not sampled: handed on as it came, and no span.
+    gateway.server.send("GET", "/users/", &[("traceparent", &format!("00-{trace}-{caller}-00"))], "").await;
+    gateway.server.send("GET", "/users/", &[("traceparent", &format!("00-{trace}-{caller}-01"))], "").await;
+    let body = told.await.unwrap();
+    let spans = &body["resourceSpans"][0]["scopeSpans"][0]["spans"];
+    assert_eq!((spans.as_array().unwrap().len(), &spans[0]["parentSpanId"]), (1, &json!(caller)), "{body}");
+    assert_eq!(body["resourceSpans"][0]["resource"]["attributes"][0]["value"]["stringValue"], "api-gateway.t");
+    let [plain, sampled] = door.seen().try_into().unwrap();
+    assert_eq!(plain.headers["traceparent"], format!("00-{trace}-{caller}-00"));
+    assert_eq!(sampled.headers["traceparent"], format!("00-{trace}-{}-01", spans[0]["spanId"].as_str().unwrap()));
+}

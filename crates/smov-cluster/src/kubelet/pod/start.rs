@@ -17,8 +17,8 @@ use crate::kubelet::network::{PORT_MAP, map_ports, parse_ports};
 use crate::kubelet::own_ports::OwnPorts;
 use crate::registry::{Object, Selector};
 
-/// Ports of a sidecar beside those of its doors: HTTP door, admin, health, metrics.
-pub(super) const SIDECAR_PORTS: [u16; 4] = [OUTBOUND, 15000, 15021, 15090];
+/// Ports of a sidecar beside those of its doors: HTTP door, admin, metrics with and without the app's, health.
+pub(super) const SIDECAR_PORTS: [u16; 5] = [OUTBOUND, 15000, 15020, 15021, 15090];
 /// What is made once per pod and life of `smov up`.
 pub(super) struct Setup {
     pub(super) volumes: BTreeMap<String, PathBuf>,
