@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use smov_telemetry::export::Collector;
 
 mod rules;
 mod traffic;
@@ -89,6 +90,8 @@ pub(crate) enum Command {
     Validate(Validate),
     /// Why a request goes where it goes, in the mesh or from files alone · 요청이 왜 그리로 가는지 설명
     Explain(Explain),
+    /// Logs of all pods of both clusters, merged by time · 두 클러스터 모든 파드의 로그를 시간순으로
+    Logs(Logs),
     /// The link between the clusters: latency, jitter, stall, cut · 클러스터 사이의 링크: 지연, 흔들림, 멈춤, 단절
     Link(LinkArguments),
     /// Put traffic rules back to the baseline of k8s/ · 트래픽 규칙을 처음 설정으로
@@ -203,6 +206,8 @@ Examples · 예:
   smov up --data-plane envoy   real Envoy sidecars · 진짜 Envoy 사이드카로
   smov up --manifests my-k8s   own manifests · 직접 쓴 매니페스트
   smov up --empty              no theatre yet: ./deploy-all.sh brings it · 극장은 ./deploy-all.sh로
+  smov up --with prometheus    metrics in a real Prometheus · 진짜 Prometheus로 메트릭 보기
+  smov up --zipkin http://127.0.0.1:9411    traces to Zipkin · 트레이스를 Zipkin으로
   smov up --allow-commands     own programs as pods · 내 프로그램을 파드로")]
 pub(crate) struct Up {
     /// Port of the page and the ingress gateway · 페이지와 인그레스 게이트웨이의 포트
@@ -232,9 +237,25 @@ pub(crate) struct Up {
     /// Run the commands of manifests, exec probes and `kubectl exec` as processes of this machine · 매니페스트의 command를 이 컴퓨터에서 실행
     #[arg(long)]
     pub(crate) allow_commands: bool,
+    /// Start a helper beside the mesh, found on this machine · 함께 띄울 도구
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(crate) with: Vec<Helper>,
+    /// Send all spans to an OTLP/HTTP collector: http://127.0.0.1:4318 · 스팬을 보낼 OTLP 수집기
+    #[arg(long, value_name = "URL")]
+    pub(crate) otlp: Option<Collector>,
+    /// Send all spans to Zipkin: http://127.0.0.1:9411 · 스팬을 보낼 Zipkin
+    #[arg(long, value_name = "URL")]
+    pub(crate) zipkin: Option<Collector>,
     /// Folder with page files to serve instead of the built-in ones · 내장 페이지 대신 쓸 폴더
     #[arg(long, value_name = "DIR", hide = true)]
     pub(crate) ui_dir: Option<PathBuf>,
+}
+
+/// `--with`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Helper {
+    /// A real Prometheus that scrapes everything (from SMOV_PROMETHEUS or PATH).
+    Prometheus,
 }
 
 /// `smov get`.
@@ -270,6 +291,37 @@ pub(crate) struct Apply {
     /// Only check · 확인만
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+/// `smov logs`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples · 예:
+  smov logs --service booking        booking-service, app and sidecar, both clusters · 예매 서비스의 앱과 사이드카
+  smov logs -f -c istio-proxy        access logs as they are written · 접근 로그를 실시간으로
+  smov logs --trace 4bf92f3577b34da6a3ce929d0e0e4736   one trace · 트레이스 하나")]
+pub(crate) struct Logs {
+    /// Go on with what is written from now on · 이어서 보기
+    #[arg(long, short = 'f')]
+    pub(crate) follow: bool,
+    /// Pods of this service (label app): booking or booking-service · 서비스
+    #[arg(long, value_name = "NAME")]
+    pub(crate) service: Option<String>,
+    /// Lines of this trace, by its id or by x-request-id · 트레이스나 x-request-id
+    #[arg(long, value_name = "ID")]
+    pub(crate) trace: Option<String>,
+    /// Container; without it, all · 컨테이너
+    #[arg(long, short = 'c')]
+    pub(crate) container: Option<String>,
+    /// Lines per container to begin with · 컨테이너마다 처음에 보일 줄 수
+    #[arg(long, default_value_t = 200)]
+    pub(crate) tail: u32,
+    /// Cluster; without it, both · 클러스터
+    #[arg(long)]
+    pub(crate) context: Option<String>,
+    /// Namespace; without it, all · 네임스페이스
+    #[arg(long, short = 'n')]
+    pub(crate) namespace: Option<String>,
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ pub(crate) mod files;
 pub(crate) mod get;
 pub(crate) mod link;
 pub(crate) mod load;
+pub(crate) mod logs;
 pub(crate) mod request;
 pub(crate) mod reset;
 pub(crate) mod running;

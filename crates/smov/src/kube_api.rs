@@ -52,6 +52,18 @@ pub(crate) struct Write {
     pub(crate) dry_run: bool,
 }
 
+/// Which lines of a log, each with its time in front.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LogOptions<'a> {
+    pub(crate) container: &'a str,
+    /// Only the last ones.
+    pub(crate) tail: Option<u32>,
+    /// Only those after it; whole seconds count.
+    pub(crate) since: Option<jiff::Timestamp>,
+    /// Go on until the container ends.
+    pub(crate) follow: bool,
+}
+
 /// All clusters of a kubeconfig file, in its order.
 pub(crate) async fn clusters(kubeconfig: &Path) -> Result<Vec<Cluster>, CallError> {
     let unreachable = |reason: String| CallError::Unreachable { cluster: kubeconfig.display().to_string(), reason };
@@ -133,6 +145,46 @@ impl Cluster {
         let accept = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
         request.headers_mut().insert(http::header::ACCEPT, http::HeaderValue::from_static(accept));
         self.call(request).await
+    }
+
+    /// Hands on the lines of a container's log, until it ends or nobody takes them any more.
+    pub(crate) async fn log(
+        &self,
+        namespace: &str,
+        pod: &str,
+        options: LogOptions<'_>,
+        lines: tokio::sync::mpsc::Sender<String>,
+    ) -> Result<(), CallError> {
+        use http_body_util::BodyExt;
+        let unreachable = |reason: String| CallError::Unreachable { cluster: self.name.clone(), reason };
+        let LogOptions { container, tail, since, follow } = options;
+        let tail = tail.map(|count| format!("&tailLines={count}")).unwrap_or_default();
+        let since =
+            since.map(|at| format!("&sinceTime={}", jiff::Timestamp::from_second(at.as_second()).unwrap_or(at))).unwrap_or_default();
+        let follow = if follow { "&follow=true" } else { "" };
+        let uri = format!("/api/v1/namespaces/{namespace}/pods/{pod}/log?timestamps=true&container={container}{tail}{since}{follow}");
+        let request = Self::request(Method::GET, &uri, None).map(kube::client::Body::from);
+        let answer = self.client.send(request).await.map_err(|error| unreachable(error.to_string()))?;
+        if !answer.status().is_success() {
+            return Err(CallError::Refused { code: answer.status().as_u16(), message: format!("{uri}: {}", answer.status()) });
+        }
+        let mut body = std::pin::pin!(answer.into_body());
+        let mut rest: Vec<u8> = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.map_err(|error| unreachable(error.to_string()))?.into_data() else { continue };
+            rest.extend_from_slice(&data);
+            while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = rest.drain(..=end).collect();
+                let line = String::from_utf8_lossy(&line[..end]).into_owned();
+                if lines.send(line).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+        if !rest.is_empty() {
+            let _ = lines.send(String::from_utf8_lossy(&rest).into_owned()).await;
+        }
+        Ok(())
     }
 
     /// Creates or changes an object as `kubectl apply` does. Gives what happened: `created`, `configured`, `unchanged`.

@@ -70,6 +70,7 @@ fn run(cli: &Cli, language: Language) -> Outcome {
         Command::Status => wait_for(commands::running::status(global, language)),
         Command::Get(get) => wait_for(commands::get::run(global, get)),
         Command::Apply(apply) => wait_for(commands::apply::run(global, apply)),
+        Command::Logs(logs) => wait_for(commands::logs::run(global, logs)),
         Command::Link(link) => wait_for(commands::link::run(global, link, language)),
         Command::Reset => wait_for(commands::reset::run(global, language)),
         Command::Test(test) => commands::test::run(global, test, language),

@@ -9,6 +9,7 @@ pub(crate) mod images;
 pub(crate) mod known;
 pub(crate) mod link;
 pub(crate) mod node;
+pub(crate) mod prometheus;
 pub(crate) mod state;
 pub(crate) mod store;
 pub(crate) mod summary;

@@ -29,7 +29,13 @@ pub(crate) fn log_to(levels: Option<String>) {
     let quiet = || tracing_subscriber::filter::Targets::new().with_default(tracing::Level::WARN);
     let targets: tracing_subscriber::filter::Targets = levels.and_then(|text| text.parse().ok()).unwrap_or_else(quiet);
     let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
-    let _ = tracing_subscriber::registry().with(targets).with(format).try_init();
+    let lines = tracing_subscriber::registry().with(targets);
+    // One object per line, for programs that gather logs.
+    let _ = if std::env::var("LOG_FORMAT").is_ok_and(|form| form == "json") {
+        lines.with(format.json().flatten_event(true)).try_init()
+    } else {
+        lines.with(format).try_init()
+    };
 }
 
 /// The environment of this process.

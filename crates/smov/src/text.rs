@@ -116,6 +116,15 @@ dictionary! {
     READY: "준비 완료 · {}초", "ready in {} s";
     READY_PARTLY: "{}초가 지났지만 아직 준비되지 않은 파드가 있습니다: {}", "after {} s these pods are not ready yet: {}";
     LABEL_PAGE: "페이지", "page";
+    LABEL_PROMETHEUS: "Prometheus", "Prometheus";
+    LABEL_SPANS: "스팬을 보내는 곳", "spans go to";
+    NO_PROMETHEUS: "`--with prometheus`를 골랐지만 Prometheus가 없습니다", "`--with prometheus` was chosen, but there is no Prometheus on this machine";
+    PROMETHEUS_HINT: "`prometheus`를 PATH에 두거나 SMOV_PROMETHEUS로 위치를 알려 주세요. 데비안 계열: `apt-get install prometheus`", "put `prometheus` on PATH or name it in SMOV_PROMETHEUS; on Debian: `apt-get install prometheus`";
+    PROMETHEUS_FAILED: "{}: Prometheus를 시작할 수 없습니다: {}", "{}: Prometheus cannot be started: {}";
+    NO_SUCH_SERVICE: "`{}` 서비스의 파드가 없습니다", "no pod belongs to service `{}`";
+    NO_SUCH_SERVICE_HINT: "파드의 app 레이블을 봅니다: smov get pods -A", "the pods' label app counts: smov get pods -A";
+    NO_SUCH_TRACE: "`{}`: 이 트레이스나 요청이 나오는 줄이 없습니다", "no line is of the trace or request `{}`";
+    NO_SUCH_TRACE_HINT: "최근 트레이스의 ID를 쓰세요. 응답의 x-request-id도 됩니다", "use the id of a recent trace, or the x-request-id of an answer";
     LABEL_OPERATOR: "운영자 문", "operator door";
     LABEL_KUBECTL: "kubectl", "kubectl";
     LABEL_STORE: "저장소", "store";

@@ -44,7 +44,7 @@ pub(crate) async fn status(global: &Global, language: Language) -> Outcome {
         }
     }
     if global.output == Output::Json {
-        let document = json!({"pid": info.pid, "page": info.page, "operator": info.operator, "store": info.store, "seed": info.seed, "dataPlane": info.data_plane, "ready": all_ready, "deployments": found});
+        let document = json!({"pid": info.pid, "page": info.page, "operator": info.operator, "store": info.store, "seed": info.seed, "dataPlane": info.data_plane, "prometheus": info.prometheus, "ready": all_ready, "deployments": found});
         printer::line(&serde_json::to_string_pretty(&document).expect("JSON values serialise"));
     } else {
         printer::line(&language.line(text::STATUS_UP, &[&info.pid.to_string(), &info.page]));

@@ -11,6 +11,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
@@ -27,6 +28,8 @@ use smov_console::guard::{AllowedHosts, guard};
 use smov_console::ports::{Again, Burst, LoadChange, Traffic};
 use smov_console::problem::Problem;
 use smov_console::view::state::{Door as DoorName, LoadView};
+use smov_telemetry::process;
+use smov_telemetry::text::Page;
 use tokio_util::sync::CancellationToken;
 
 use super::Place;
@@ -83,7 +86,7 @@ pub(crate) async fn run(door: Door, shutdown: CancellationToken) {
         assets: place.assets(),
     };
     let theatre = Router::new().fallback(relay).with_state(app.clone());
-    let router = smov_console::router(console).fallback_service(guard(theatre, hosts));
+    let router = smov_console::router(console).route("/metrics", get(metrics)).fallback_service(guard(theatre, hosts));
     let mut tasks = tokio::task::JoinSet::new();
     // No gateway leads to this door, so no rule names it.
     tasks.spawn(feed::run(live.clone(), watched, AllowedHosts::loopback_and([]), readers, shutdown.clone()));
@@ -98,6 +101,13 @@ pub(crate) async fn run(door: Door, shutdown: CancellationToken) {
         tracing::error!(%error, "the operator door ended");
     }
     while tasks.join_next().await.is_some() {}
+}
+
+/// Figures of `smov up` itself: API servers, controllers and kubelets are in this process.
+async fn metrics() -> impl IntoResponse {
+    let mut page = Page::new();
+    process::write(&mut page, "process");
+    ([(http::header::CONTENT_TYPE, Page::CONTENT_TYPE)], page.into_text())
 }
 
 /// The api-gateway app, reached over its socket; whichever pod it is now.

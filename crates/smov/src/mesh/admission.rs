@@ -73,16 +73,60 @@ fn has_proxy(pod: &Value) -> bool {
     pod["spec"]["containers"].as_array().is_some_and(|containers| containers.iter().any(|container| container["name"] == "istio-proxy"))
 }
 
+/// As Istio's injector: the pod's own `prometheus.io/...` annotations are told to the sidecar, which has the app's metrics and its own on
+/// one page, and the pod's annotations lead there (<https://istio.io/latest/docs/ops/integrations/prometheus/#option-1-metrics-merging>).
+fn merge_metrics(pod: &mut Value, sidecar: &mut Value) {
+    let annotations = &mut pod["metadata"]["annotations"];
+    let own = |name: &str| annotations[format!("prometheus.io/{name}")].as_str().map(str::to_owned);
+    if own("scrape").as_deref() == Some("false") || annotations["prometheus.istio.io/merge-metrics"] == "false" {
+        return;
+    }
+    if own("scrape").is_some() {
+        let told: serde_json::Map<String, Value> =
+            ["scrape", "path", "port"].into_iter().filter_map(|name| Some((name.to_owned(), own(name)?.into()))).collect();
+        sidecar["env"] = json!([{"name": "ISTIO_PROMETHEUS_ANNOTATIONS", "value": Value::from(told).to_string()}]);
+    }
+    for (name, value) in [("scrape", "true"), ("port", "15020"), ("path", "/stats/prometheus")] {
+        annotations[format!("prometheus.io/{name}")] = value.into();
+    }
+}
+
 fn inject(pod: &mut Value) {
-    let sidecar = json!({
+    let mut sidecar = json!({
         "name": "istio-proxy",
         "image": PROXY_IMAGE,
         "args": ["proxy", "sidecar"],
         "ports": [{"name": "http-envoy-prom", "containerPort": 15090, "protocol": "TCP"}],
         "readinessProbe": {"httpGet": {"path": "/healthz/ready", "port": 15021, "scheme": "HTTP"}, "periodSeconds": 15, "timeoutSeconds": 3, "failureThreshold": 4, "successThreshold": 1}
     });
+    merge_metrics(pod, &mut sidecar);
     if let Some(containers) = pod["spec"]["containers"].as_array_mut() {
         containers.push(sidecar);
     }
     pod["metadata"]["annotations"]["sidecar.istio.io/status"] = Value::from(r#"{"containers":["istio-proxy"],"revision":"default"}"#);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pods_metrics_are_merged_with_its_sidecars() {
+        let mut pod = json!({"metadata": {"annotations": {"prometheus.io/scrape": "true", "prometheus.io/port": "8081"}}, "spec": {"containers": []}});
+        inject(&mut pod);
+        let annotations = &pod["metadata"]["annotations"];
+        assert_eq!(
+            (&annotations["prometheus.io/port"], &annotations["prometheus.io/path"]),
+            (&json!("15020"), &json!("/stats/prometheus"))
+        );
+        let told = pod.pointer("/spec/containers/0/env/0/value").and_then(Value::as_str).unwrap();
+        assert_eq!(serde_json::from_str::<Value>(told).unwrap(), json!({"scrape": "true", "port": "8081"}));
+        let mut quiet = json!({"metadata": {"annotations": {"prometheus.io/scrape": "false"}}, "spec": {"containers": []}});
+        inject(&mut quiet);
+        assert!(quiet["metadata"]["annotations"].get("prometheus.io/port").is_none());
+        let mut plain = json!({"metadata": {}, "spec": {"containers": []}});
+        inject(&mut plain);
+        assert_eq!(plain["metadata"]["annotations"]["prometheus.io/scrape"], "true");
+        assert!(plain.pointer("/spec/containers/0/env").is_none());
+    }
 }

@@ -45,13 +45,14 @@ pub(crate) fn prepare_store(state: &State, plan: &Plan) -> Result<(), Failure> {
 }
 
 /// What theatre containers are told beyond their manifests: where the mesh's own doors are, for the page.
-pub(crate) fn app_environment(state: &State, plan: &Plan) -> Vec<(String, String)> {
+pub(crate) fn app_environment(state: &State, plan: &Plan, cluster: &str) -> Vec<(String, String)> {
     let sockets: Vec<_> =
         CLUSTERS.iter().map(|local| format!("{}={}", local.name, Plan::istiod_socket(state, local.name, "debug").display())).collect();
     let mut variables = vec![
         ("SMOV_INGRESS".to_owned(), format!("http://{}", plan.ingress)),
         ("SMOV_DEBUG_SOCKETS".to_owned(), sockets.join(",")),
         ("SMOV_BASELINE".to_owned(), state.folder().display().to_string()),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), format!("unix:{}", Plan::istiod_socket(state, cluster, "otlp").display())),
     ];
     if !plan.language.is_empty() {
         variables.push(("SMOV_PAGE_LANGUAGE".to_owned(), plan.language.to_owned()));

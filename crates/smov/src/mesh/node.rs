@@ -33,7 +33,13 @@ pub(crate) fn config(state: &State, plan: &Plan, running: &Running, images: Imag
     let debug = Plan::istiod_socket(state, local.name, "debug");
     let mut every = vec![("SMOV_CLUSTER_ID".to_owned(), local.name.to_owned()), ("SMOV_XDS_SOCKET".to_owned(), xds.display().to_string())];
     every.extend(plan.seed.map(|seed| ("SMOV_SEED".to_owned(), seed.to_string())));
-    let debug = ("SMOV_DEBUG_SOCKET".to_owned(), debug.display().to_string());
+    let otlp = Plan::istiod_socket(state, local.name, "otlp");
+    let mut control = vec![
+        ("SMOV_DEBUG_SOCKET".to_owned(), debug.display().to_string()),
+        ("SMOV_OTLP_SOCKET".to_owned(), otlp.display().to_string()),
+        ("SMOV_LINK_OFFSET".to_owned(), link::addresses().offset.to_string()),
+    ];
+    control.extend(plan.collectors.iter().map(|(variable, collector)| ((*variable).to_owned(), collector.to_string())));
     let shim = |more: &[&str]| {
         let parent = std::process::id().to_string();
         let words = ["shim", "--parent", &parent].into_iter().chain(more.iter().copied()).chain(["--"]);
@@ -55,8 +61,7 @@ pub(crate) fn config(state: &State, plan: &Plan, running: &Running, images: Imag
         extra_env: Arc::new(move |pod: &Value, _container: &Value| {
             let mut variables = every.clone();
             if pod["metadata"]["labels"]["app"] == "istiod" {
-                variables.push(debug.clone());
-                variables.push(("SMOV_LINK_OFFSET".to_owned(), link::addresses().offset.to_string()));
+                variables.extend(control.iter().cloned());
             }
             variables
         }),

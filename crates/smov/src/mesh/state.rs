@@ -31,6 +31,9 @@ pub(crate) struct RunInfo {
     /// `smov` or `envoy`; a pod's annotation may say otherwise for that pod.
     #[serde(default)]
     pub(crate) data_plane: String,
+    /// Where Prometheus answers, if it was started.
+    #[serde(default)]
+    pub(crate) prometheus: Option<String>,
 }
 
 /// An opened, locked state folder. Dropping it gives the lock and the address block back.
@@ -236,6 +239,7 @@ mod tests {
             store: "sqlite".into(),
             seed: None,
             data_plane: "smov".into(),
+            prometheus: None,
         };
         state.publish(&info).unwrap();
         assert_eq!(RunInfo::of_running(folder.path()).unwrap().page, "p");

@@ -104,6 +104,13 @@ pub(crate) fn print(
         .join("   ");
     row(language, text::LABEL_PAGE, &paint(BOLD, &info.page));
     row(language, text::LABEL_OPERATOR, &format!("{}   {}", info.operator, paint(DIM, &language.line(text::OPERATOR_NOTE, &[]))));
+    if let Some(address) = &info.prometheus {
+        row(language, text::LABEL_PROMETHEUS, address);
+    }
+    let collectors: Vec<String> = plan.collectors.iter().map(|(_, collector)| collector.to_string()).collect();
+    if !collectors.is_empty() {
+        row(language, text::LABEL_SPANS, &collectors.join("   "));
+    }
     row(language, text::LABEL_KUBECTL, &contexts);
     row(language, text::LABEL_STORE, &store);
     if plan.data_plane == DataPlane::Envoy {
@@ -130,6 +137,8 @@ fn label_width(language: Language) -> usize {
         text::LABEL_PAGE,
         text::LABEL_OPERATOR,
         text::LABEL_KUBECTL,
+        text::LABEL_PROMETHEUS,
+        text::LABEL_SPANS,
         text::LABEL_STORE,
         text::LABEL_DATA_PLANE,
         text::LABEL_SEED,

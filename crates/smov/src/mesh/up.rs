@@ -10,6 +10,7 @@ use smov_cluster::controllers;
 use smov_cluster::kubelet::Kubelet;
 use smov_cluster::network::{PodNetwork, ServiceNetwork};
 use smov_cluster::scheduler;
+use smov_telemetry::export::Collector;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -20,10 +21,11 @@ use super::images::Images;
 use super::known;
 use super::link;
 use super::node;
+use super::prometheus;
 use super::state::{RunInfo, State, write_private};
 use super::store::{self, Store};
 use super::summary;
-use crate::cli::{DataPlane, Global, Up};
+use crate::cli::{DataPlane, Global, Helper, Up};
 use crate::commands::doctor::catching_proxy_variables;
 use crate::console::{Place, operator};
 use crate::failure::{Exit, Failure, Outcome};
@@ -47,6 +49,10 @@ pub(crate) struct Plan {
     pub(crate) program: PathBuf,
     /// `ko`, `en`, or empty for what the browser asks for.
     pub(crate) language: &'static str,
+    /// The program to start beside the mesh.
+    pub(crate) prometheus: Option<PathBuf>,
+    /// Where spans go on to, by the variable that tells istiod.
+    pub(crate) collectors: Vec<(&'static str, Collector)>,
 }
 
 impl Plan {
@@ -98,6 +104,11 @@ pub(crate) fn run(global: &Global, up: &Up, language: Language) -> Outcome {
         empty,
         program,
         language: language.code(),
+        prometheus: find_prometheus(up)?,
+        collectors: [("SMOV_OTLP", &up.otlp), ("SMOV_ZIPKIN", &up.zipkin)]
+            .into_iter()
+            .filter_map(|(variable, collector)| Some((variable, collector.clone()?)))
+            .collect(),
     };
     crate::roles::runtime(true).block_on(serve(state, plan, baseline, manifests, operator, language, started))
 }
@@ -123,6 +134,15 @@ fn check_data_plane(up: &Up) -> Outcome {
         Some(_) => Ok(()),
         None => Err(Failure::new(Exit::Usage, text::NO_ENVOY, &[]).hint(text::NO_ENVOY_HINT, &[])),
     }
+}
+
+/// What `--with` names must be there before anything starts.
+fn find_prometheus(up: &Up) -> Result<Option<PathBuf>, Failure> {
+    if !up.with.contains(&Helper::Prometheus) {
+        return Ok(None);
+    }
+    let missing = || Failure::new(Exit::Usage, text::NO_PROMETHEUS, &[]).hint(text::PROMETHEUS_HINT, &[]);
+    prometheus::find_binary().map(Some).ok_or_else(missing)
 }
 
 fn manifests_folder(up: &Up) -> Result<Option<PathBuf>, Failure> {
@@ -179,6 +199,14 @@ async fn serve(
     let kubelets = running.iter().map(|running| kubelet(&state, &plan, running)).collect::<Result<Vec<_>, _>>()?;
     founding::found(&state, &plan, &baseline, &running)?;
 
+    let registries: Vec<_> = running.iter().map(|running| (running.local, running.cluster.registry().clone())).collect();
+    let prometheus = match (&plan.prometheus, operator.local_addr()) {
+        (Some(binary), Ok(operator)) => {
+            let start = prometheus::Start { binary, program: &plan.program, operator, pods: registries.clone() };
+            Some(prometheus::Prometheus::start(&state, start)?)
+        }
+        _ => None,
+    };
     let operator_url = operator.local_addr().map(|address| format!("http://localhost:{}", address.port())).unwrap_or_default();
     let info = RunInfo {
         pid: std::process::id(),
@@ -188,9 +216,9 @@ async fn serve(
         store: plan.store.name(),
         seed: plan.seed,
         data_plane: plan.data_plane.name().to_owned(),
+        prometheus: prometheus.as_ref().map(|prometheus| prometheus.address.clone()),
     };
     state.publish(&info)?;
-    let registries: Vec<_> = running.iter().map(|running| (running.local, running.cluster.registry().clone())).collect();
 
     // Pods stop first, while the API servers still take their status.
     let (pods, servers) = (shutdown.child_token(), CancellationToken::new());
@@ -223,6 +251,9 @@ async fn serve(
         runtime: state.runtime().to_owned(),
     };
     server_tasks.spawn(operator::run(door, servers.clone()));
+    if let Some(prometheus) = prometheus {
+        server_tasks.spawn(prometheus.run(servers.clone()));
+    }
 
     printer::note(&language.line(text::STARTING, &[]));
     tokio::select! {
@@ -297,7 +328,7 @@ fn kubelet(state: &State, plan: &Plan, running: &Running) -> Result<Kubelet, Fai
             Store::Sqlite | Store::External(_) => store::find_server(),
         },
         ingress: plan.ingress,
-        app_env: founding::app_environment(state, plan),
+        app_env: founding::app_environment(state, plan, running.local.name),
         data_plane: plan.data_plane,
         envoy: smov_envoy::find_binary(),
         allow_commands: plan.allow_commands,
