@@ -41,6 +41,10 @@ outside() {
   for kind in clusterroles.rbac.authorization.k8s.io clusterrolebindings.rbac.authorization.k8s.io; do
     kc "$context" get "$kind" -l 'app=theater-msa' -o 'jsonpath={range .items[*]}'"$kind"'/{.metadata.name}{"\n"}{end}' 2>/dev/null || true
   done
+  # What --with-observability brought.
+  for kind in deployments.apps services configmaps serviceaccounts; do
+    kc "$context" -n istio-system get "$kind" -l "$PART_OF" -o 'jsonpath={range .items[*]}-n istio-system '"$kind"'/{.metadata.name}{"\n"}{end}' 2>/dev/null || true
+  done
   for kind in virtualservices.networking.istio.io gateways.networking.istio.io; do
     kc "$context" get "$kind" -A -l "$PART_OF" -o 'jsonpath={range .items[?(@.metadata.namespace!="'"$NAMESPACE"'")]}-n {.metadata.namespace} '"$kind"'/{.metadata.name}{"\n"}{end}' 2>/dev/null || true
   done

@@ -26,6 +26,7 @@ deploy-all.sh [OPTION…]       the theatre onto ctx1 and ctx2 · 극장을 ctx1
   --tag TAG             their tag, v1 without it (TAG) · 이미지 태그
   --gateway [NS/]NAME   the Istio Gateway (GATEWAY), istio-system/cp-gateway without it · 사용할 Gateway
   --console-write       the page may change rules · 페이지에서 규칙 변경 허용
+  --with-observability  Prometheus, Grafana, Jaeger, Zipkin and a Telemetry · 관측 도구도 함께
   --ui-files            the page's files as ConfigMap ui-files · 페이지 파일을 ConfigMap으로
   --lang ko|en          language (SMOV_LANG), else from the locale · 메시지 언어
 
@@ -43,6 +44,7 @@ GATEWAY="${GATEWAY:-istio-system/cp-gateway}"
 GATEWAY_SELECTOR="${GATEWAY_SELECTOR:-istio=ingressgateway}"
 CONSOLE_WRITE=no
 UI_FILES=no
+WITH_OBSERVABILITY=no
 WAIT="${WAIT:-180s}"
 
 while [ $# -gt 0 ]; do
@@ -69,6 +71,7 @@ while [ $# -gt 0 ]; do
     --only) only "$value" ;;
     --console-write) CONSOLE_WRITE=yes ;;
     --ui-files) UI_FILES=yes ;;
+    --with-observability) WITH_OBSERVABILITY=yes ;;
     -h | --help) usage && exit 0 ;;
     *) usage >&2 && wrong '모르는 옵션입니다: %s' 'unknown option: %s' "$1" ;;
   esac

@@ -15,6 +15,7 @@ render() {
       mkdir -p "$WORK/ui" && cp -R "$ROOT/crates/smov-console/ui/." "$WORK/ui"
       printf '  - ../ui\n'
     fi
+    if [ "${WITH_OBSERVABILITY:-no}" = yes ]; then printf '  - ../k8s/observability\n'; fi
     components "$role" "$overlay"
     printf 'labels:\n  - pairs: {app.kubernetes.io/part-of: theater-msa, app.kubernetes.io/managed-by: deploy-all.sh}\n'
     if [ -n "$REGISTRY$TAG" ]; then
@@ -53,6 +54,9 @@ patches() {
   if [ -n "${REVISION:-}" ]; then
     patch_of Namespace "name: $NAMESPACE" '{op: remove, path: /metadata/labels/istio-injection}' \
       "{op: add, path: /metadata/labels/istio.io~1rev, value: \"$REVISION\"}"
+  fi
+  if [ "${WITH_OBSERVABILITY:-no}" = yes ]; then
+    patch_of ConfigMap 'name: theater-config' '{op: add, path: /data/OTEL_EXPORTER_OTLP_ENDPOINT, value: "http://jaeger-collector.istio-system:4318"}'
   fi
   if [ "$role" != ctx1 ]; then return 0; fi
   url_host="${GATEWAY_URL#*://}"
