@@ -37,6 +37,8 @@ mod kills;
 mod link;
 #[path = "mesh/policies.rs"]
 mod policies;
+#[path = "mesh/observability.rs"]
+mod observability;
 #[path = "mesh/programs.rs"]
 mod programs;
 #[path = "mesh/requests.rs"]
