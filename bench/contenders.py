@@ -183,12 +183,13 @@ class ControlPlane:
             pass
 
 
-def smov(binary, folder, snapshot, shape, ports, cpu=0, name="smov", address="127.77.0.1"):
+def smov(binary, folder, snapshot, shape, ports, cpu=0, name="smov", address="127.77.0.1", environment=None):
     folder.mkdir(parents=True)
     control = folder / "xds.sock"
     plane = ControlPlane(control, shaped(snapshot, shape, ports))
     (folder / "token").write_text("bench")
     environment = {
+        **(environment or {}),
         "POD_NAME": snapshot["proxy"]["pod"],
         "POD_IP": address,
         "POD_NAMESPACE": "theater-msa",

@@ -32,7 +32,8 @@ HEADERS = {
     "Accept-Language": "ko-KR,ko;q=0.9,en;q=0.8",
     "Cookie": "session=0123456789abcdef",
     "X-Request-Id": "3f2b0d5e-8f0e-4f0c-9d2b-1f0a5c9e7b11",
-    "Traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    # Not sampled: what tracing costs is measured by telemetry.py.
+    "Traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00",
 }
 
 
