@@ -20,7 +20,7 @@ pub mod identity;
 pub mod kinds;
 pub mod kubelet;
 pub mod network;
-mod quantity;
+pub mod quantity;
 pub(crate) mod rbac;
 pub mod registry;
 pub mod scheduler;

@@ -31,7 +31,7 @@ pub(crate) fn parse(text: &str) -> Result<String, String> {
 }
 
 /// A quantity in billionths, to compare it with others.
-pub(crate) fn billionths(text: &str) -> Option<i128> {
+pub fn billionths(text: &str) -> Option<i128> {
     read(text).ok().map(|(number, _)| number)
 }
 

@@ -30,6 +30,7 @@ use serde_json::{Value, json};
 use smov_console::assets::Assets;
 use smov_console::guard::{AllowedHosts, guard};
 use smov_console::load::{LoadLimits, LoadRunner, SeededIds};
+use smov_console::ports::workloads::{Ability, Action, Done, LogQuery, LogStream, ObjectRef, UsageView, Workloads};
 use smov_console::ports::{Baseline, Changed, Configuration, Ingress, LinkChange, LinkSwitch, Records, TrafficRequest};
 use smov_console::problem::Problem;
 use smov_console::view::cluster::{
@@ -246,6 +247,7 @@ fn pods(cluster: &str, ready: bool, now: u64) -> PodsView {
         app: (*app).into(),
         ready: u32::from(ready),
         wanted: 1,
+        restore: None,
     };
     let pod = |app: &&str| PodView {
         namespace: "theater-msa".into(),
@@ -259,6 +261,7 @@ fn pods(cluster: &str, ready: bool, now: u64) -> PodsView {
         restarts: u32::from(!ready),
         started: Some(now),
         ip: Some("127.0.1.2".into()),
+        containers: vec![(*app).into(), "istio-proxy".into()],
     };
     PodsView {
         state: Sight::Ok,
@@ -334,10 +337,33 @@ impl LinkSwitch for Script {
             latency_ms: change.latency_ms.unwrap_or(0.0),
             jitter_ms: change.jitter_ms.unwrap_or(0.0),
             error: None,
+            restore_at: None,
         };
         self.live.set_link(Some(view.clone()));
         std::future::ready(Ok(view)).boxed()
     }
+}
+
+impl Workloads for Script {
+    fn usage(&self) -> BoxFuture<'static, UsageView> {
+        std::future::ready(UsageView::default()).boxed()
+    }
+
+    fn abilities(&self, _: Vec<String>) -> BoxFuture<'static, Vec<Ability>> {
+        std::future::ready(Vec::new()).boxed()
+    }
+
+    fn act(&self, _: ObjectRef, _: Action) -> BoxFuture<'static, Result<Done, Problem>> {
+        std::future::ready(Err(no_cluster())).boxed()
+    }
+
+    fn logs(&self, _: ObjectRef, _: LogQuery) -> BoxFuture<'static, Result<LogStream, Problem>> {
+        std::future::ready(Err(no_cluster())).boxed()
+    }
+}
+
+fn no_cluster() -> Problem {
+    Problem::new(http::StatusCode::NOT_IMPLEMENTED, "NotHere", "이 예제에는 클러스터가 없습니다", "There is no cluster behind this example")
 }
 
 impl Records for Script {
@@ -422,6 +448,7 @@ async fn main() -> anyhow::Result<()> {
         baseline: Arc::new(script.clone()),
         configuration: Arc::new(NoRules),
         link: Arc::new(script.clone()),
+        workloads: Arc::new(script.clone()),
         records: Arc::new(script.clone()),
         series: smov_console::series::Series::default(),
         allowed_hosts: hosts.clone(),

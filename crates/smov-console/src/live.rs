@@ -10,10 +10,13 @@
 mod archive;
 mod board;
 mod flush;
+mod happenings;
 mod journal;
+mod outages;
 mod sampler;
 mod subscription;
 mod tally;
+mod timeline;
 mod window;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,6 +35,7 @@ use crate::view::state::{Door, LoadView, PerService, ServiceView, StatView, Stat
 pub use archive::{RowFilter, Sort};
 use board::Board;
 use journal::Journal;
+pub use outages::Cause;
 pub use subscription::{Reader, Subscription};
 
 /// Rows that make a flush before its time.
@@ -185,7 +189,8 @@ impl Live {
 
     /// Takes one cluster's pods; call it on every change, and every few seconds while its API server answers.
     pub fn set_pods(&self, cluster: &str, view: PodsView) {
-        self.board().see_pods(cluster, view);
+        let now = self.now();
+        self.board().see_pods(cluster, view, now);
         self.tell_pods();
     }
 
@@ -201,7 +206,7 @@ impl Live {
     pub fn set_mesh(&self, mut view: MeshView) {
         let mut board = self.board();
         view.gateway = view.gateway.or(board.mesh.gateway);
-        board.mesh = view;
+        board.see_mesh(view, self.now());
     }
 
     /// Takes whether the gateway app's stream is there (operator door only).
@@ -229,7 +234,7 @@ impl Live {
         let mut board = self.board();
         if board.link != view {
             self.append(&mut journal, "link", &view, 0);
-            board.link = view;
+            board.see_link(view, self.now());
         }
     }
 
@@ -317,8 +322,12 @@ impl Live {
         {
             let mut board = self.board();
             for row in &batch.rows {
+                board.outages.request(row);
                 let number = board.archive.push(row.clone());
                 board.archive.show(number);
+            }
+            if batch.dropped > 0 {
+                board.outages.unseen();
             }
         }
         journal.remember(&batch.rows);

@@ -2,6 +2,7 @@
 
 pub mod configuration;
 mod inspect;
+pub mod workloads;
 
 use std::borrow::Cow;
 
@@ -116,6 +117,8 @@ pub struct LinkChange {
     pub latency_ms: Option<f64>,
     /// How far a round trip may be off, in milliseconds.
     pub jitter_ms: Option<f64>,
+    /// Go back to what it is now after so many seconds.
+    pub restore_after_s: Option<u32>,
 }
 
 /// The link between the clusters.

@@ -5,6 +5,7 @@ mod control;
 mod events;
 mod inspect;
 mod seed;
+mod workloads;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use serde::Deserialize;
 use crate::assets::Assets;
 use crate::guard::{AllowedHosts, guard};
 use crate::live::Live;
+use crate::ports::workloads::Workloads;
 use crate::ports::{Baseline, Configuration, Explain, LinkSwitch, Records, Traffic};
 use crate::series::{Series, SeriesView};
 
@@ -36,6 +38,8 @@ pub struct Console {
     pub link: Arc<dyn LinkSwitch>,
     /// The rules of all clusters and their history.
     pub configuration: Arc<dyn Configuration>,
+    /// Pods and Deployments.
+    pub workloads: Arc<dyn Workloads>,
     /// Decision records.
     pub records: Arc<dyn Records>,
     /// The last hour in figures.
@@ -70,6 +74,14 @@ pub fn router(console: Console) -> Router {
         .route("/api/v1/requests/{id}", get(inspect::request))
         .route("/api/v1/requests/{id}/again", post(inspect::again))
         .route("/api/v1/explain", post(inspect::explain))
+        .route("/api/v1/timeline", get(workloads::timeline))
+        .route("/api/v1/usage", get(workloads::usage))
+        .route("/api/v1/abilities", get(workloads::abilities))
+        .route("/api/v1/pods/{cluster}/{namespace}/{name}/logs", get(workloads::logs))
+        .route("/api/v1/pods/{cluster}/{namespace}/{name}/delete", post(workloads::delete))
+        .route("/api/v1/pods/{cluster}/{namespace}/{name}/kill", post(workloads::kill))
+        .route("/api/v1/deployments/{cluster}/{namespace}/{name}/restart", post(workloads::restart))
+        .route("/api/v1/deployments/{cluster}/{namespace}/{name}/scale", post(workloads::scale))
         .route("/traffic-weights", get(seed::traffic_weights))
         .route("/topology", get(seed::topology))
         .route("/deployment-status", get(seed::deployment_status))

@@ -5,3 +5,4 @@ pub mod configuration;
 pub mod request;
 pub mod split;
 pub mod state;
+pub mod timeline;

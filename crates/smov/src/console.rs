@@ -3,16 +3,20 @@
 //! Two doors use the same wiring: the api-gateway pod (behind the mesh) and the operator door of `smov up` (through no proxy).
 
 pub(crate) mod configuration;
+pub(crate) mod ejections;
 pub(crate) mod explain;
 pub(crate) mod feed;
 pub(crate) mod gateway;
+pub(crate) mod happenings;
 pub(crate) mod hosts;
 pub(crate) mod link;
 pub(crate) mod operator;
 pub(crate) mod pods_view;
 pub(crate) mod ports;
+pub(crate) mod restore;
 mod scrape;
 pub(crate) mod why;
+pub(crate) mod workloads;
 
 use std::path::PathBuf;
 

@@ -2,10 +2,17 @@
 
 use std::path::Path;
 
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use http::{Method, Request};
+use http_body_util::{BodyExt, Limited};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
 use smov_cluster::kinds::{self, Kind};
+
+/// The longest refusal that is read, in bytes.
+const MOST_OF_A_REFUSAL: usize = 64 << 10;
 
 /// One API server, reached with the credentials of a kubeconfig context.
 #[derive(Clone)]
@@ -122,6 +129,27 @@ impl Cluster {
             *request.body_mut() = body.to_string().into_bytes();
         }
         request
+    }
+
+    /// Any call; its answer is JSON.
+    pub(crate) async fn ask(&self, method: Method, uri: &str, body: Option<&Value>) -> Result<Value, CallError> {
+        let kind = if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
+        self.call(Self::request(method, uri, body.map(|body| (kind, body)))).await
+    }
+
+    /// A GET whose answer is text that comes piece by piece.
+    pub(crate) async fn text(&self, uri: &str) -> Result<BoxStream<'static, Result<Bytes, String>>, CallError> {
+        let unreachable = |reason: String| CallError::Unreachable { cluster: self.name.clone(), reason };
+        let request = Self::request(Method::GET, uri, None).map(kube::client::Body::from);
+        let answer = self.client.send(request).await.map_err(|error| unreachable(error.to_string()))?;
+        let status = answer.status();
+        if !status.is_success() {
+            let body = Limited::new(answer.into_body(), MOST_OF_A_REFUSAL).collect().await.map(http_body_util::Collected::to_bytes);
+            let text = body.map(|body| String::from_utf8_lossy(&body).into_owned()).unwrap_or_default();
+            let told = serde_json::from_str::<Value>(&text).ok().and_then(|status| Some(status["message"].as_str()?.to_owned()));
+            return Err(CallError::Refused { code: status.as_u16(), message: told.unwrap_or(text), causes: Vec::new() });
+        }
+        Ok(answer.into_body().into_data_stream().map(|piece| piece.map_err(|error| error.to_string())).boxed())
     }
 
     /// One object; `None` = there is none.

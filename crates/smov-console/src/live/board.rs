@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::latency::Latencies;
 use crate::live::archive::Archive;
+use crate::live::happenings;
+use crate::live::outages::Outages;
 use crate::live::sampler::Sampler;
 use crate::live::tally::Tally;
+use crate::live::timeline::Timeline;
 use crate::service::ServiceId;
 use crate::view::cluster::{LinkView, MeshView, PodsView, Sight, StoreView};
 use crate::view::request::RequestRow;
@@ -31,6 +34,8 @@ pub(crate) struct Board {
     pub(crate) store: StoreView,
     pub(crate) link: Option<LinkView>,
     pub(crate) load: LoadView,
+    pub(crate) timeline: Timeline,
+    pub(crate) outages: Outages,
     /// Figures of the console that this one follows; they stand in for our own.
     pub(crate) followed: Option<StatView>,
     stale_after: u64,
@@ -51,6 +56,8 @@ impl Board {
             store: StoreView::unknown(),
             link: None,
             load: LoadView::default(),
+            timeline: Timeline::default(),
+            outages: Outages::default(),
             followed: None,
             stale_after,
         }
@@ -61,6 +68,7 @@ impl Board {
         self.sent += 1;
         self.errors += u64::from(row.failed());
         self.latencies.record(micros, now);
+        self.outages.request(&row);
         self.tally(row.svc).record(&row, micros, now);
         let number = self.archive.push(row);
         self.sampler.offer(number)
@@ -78,10 +86,42 @@ impl Board {
         StatView { services: PerService::from_fn(|service| self.tally(service).stat(now)), totals }
     }
 
-    /// Takes one cluster's pods.
-    pub(crate) fn see_pods(&mut self, cluster: &str, view: PodsView) {
+    /// Takes one cluster's pods, and what that says of what happened.
+    pub(crate) fn see_pods(&mut self, cluster: &str, view: PodsView, now: u64) {
+        for moment in self.outages.see(cluster, &view, now) {
+            self.timeline.put(moment, now);
+        }
+        if let Some(moment) = self.pods.get(cluster).and_then(|seen| happenings::sight(cluster, &seen.view, &view, now)) {
+            self.timeline.put(moment, now);
+        }
         let seen = self.pods.entry(cluster.to_owned()).or_insert_with(|| SeenPods { view: PodsView::never_seen(), told: None });
         seen.view = view;
+    }
+
+    /// One cluster's pods as they were last seen.
+    pub(crate) fn seen_pods(&self, cluster: &str) -> Option<&PodsView> {
+        self.pods.get(cluster).map(|seen| &seen.view)
+    }
+
+    /// The pods of all clusters as they were last seen.
+    pub(crate) fn all_seen_pods(&self) -> impl Iterator<Item = (&str, &PodsView)> {
+        self.pods.iter().map(|(cluster, seen)| (cluster.as_str(), &seen.view))
+    }
+
+    /// Takes the mesh's state.
+    pub(crate) fn see_mesh(&mut self, view: MeshView, now: u64) {
+        for moment in happenings::istiods(&self.mesh, &view, now) {
+            self.timeline.put(moment, now);
+        }
+        self.mesh = view;
+    }
+
+    /// Takes the link's state.
+    pub(crate) fn see_link(&mut self, view: Option<LinkView>, now: u64) {
+        if let Some(moment) = happenings::link(self.link.as_ref(), view.as_ref(), now) {
+            self.timeline.put(moment, now);
+        }
+        self.link = view;
     }
 
     /// All clusters' pods as they may be shown now: what was not confirmed for too long is unknown.

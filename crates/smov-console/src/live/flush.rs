@@ -43,6 +43,7 @@ impl Live {
             self.flush_rows();
             if turn.is_multiple_of(FIGURES) {
                 self.flush_figures(&mut told);
+                self.flush_timeline();
             }
             if turn.is_multiple_of(SLOW) {
                 self.flush_mesh(&mut told);
@@ -86,6 +87,21 @@ impl Live {
         };
         self.append_news(&mut journal, "stat", &stat, &mut told.stat);
         self.append_news(&mut journal, "load", &load, &mut told.load);
+    }
+
+    fn flush_timeline(&self) {
+        let now = self.now();
+        let mut journal = self.journal();
+        let items = {
+            let mut board = self.board();
+            for moment in board.outages.news(now) {
+                board.timeline.put(moment, now);
+            }
+            board.timeline.untold()
+        };
+        if !items.is_empty() {
+            self.append(&mut journal, "timeline", &serde_json::json!({ "items": items }), 0);
+        }
     }
 
     fn flush_mesh(&self, told: &mut Told) {

@@ -60,6 +60,18 @@ pub struct DeploymentView {
     pub ready: u32,
     /// `spec.replicas`.
     pub wanted: u32,
+    /// When it goes back to another number by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore: Option<RestoreView>,
+}
+
+/// A Deployment that was scaled for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreView {
+    /// How many pods it goes back to.
+    pub replicas: u32,
+    /// When, Unix microseconds.
+    pub at: u64,
 }
 
 /// A pod.
@@ -87,6 +99,9 @@ pub struct PodView {
     pub started: Option<u64>,
     /// Address.
     pub ip: Option<String>,
+    /// Its containers, in their order.
+    #[serde(default)]
+    pub containers: Vec<String>,
 }
 
 impl PodView {
@@ -177,6 +192,9 @@ pub struct LinkView {
     /// Why the state is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// When it goes back to what it was, Unix microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore_at: Option<u64>,
 }
 
 /// What kind of store the theatre has.

@@ -3,11 +3,12 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt};
 use http::StatusCode;
 use serde_json::{Value, json};
 use smov_console::live::{Reader, Subscription};
+use smov_console::ports::workloads::{Ability, Action, Done, LogQuery, LogStream, ObjectRef, UsageView, Workloads};
 use smov_console::ports::{
     Baseline, Changed, Configuration, Explain, ExplainRequest, Ingress, LinkChange, LinkSwitch, Records, TrafficRequest,
 };
@@ -213,6 +214,7 @@ impl LinkSwitch for FakeLink {
             latency_ms: change.latency_ms.unwrap_or(0.0),
             jitter_ms: change.jitter_ms.unwrap_or(0.0),
             error: None,
+            restore_at: None,
         };
         self.0.set_link(Some(view.clone()));
         std::future::ready(Ok(view)).boxed()
@@ -283,5 +285,46 @@ impl Explain for FakeExplain {
             Ok(json!({ "computed": true, "asked": [request.method, request.path], "overrides": request.overrides.len() }))
         };
         std::future::ready(answer).boxed()
+    }
+}
+
+/// Notes what it is asked to do; refuses what is done to `forbidden`.
+#[derive(Clone, Default)]
+pub(crate) struct FakeWorkloads(pub(crate) Arc<Mutex<Vec<(ObjectRef, Action)>>>);
+
+impl Workloads for FakeWorkloads {
+    fn usage(&self) -> BoxFuture<'static, UsageView> {
+        std::future::ready(UsageView::default()).boxed()
+    }
+
+    fn abilities(&self, namespaces: Vec<String>) -> BoxFuture<'static, Vec<Ability>> {
+        let of = |namespace: String| Ability {
+            cluster: "ctx1".to_owned(),
+            delete: Some(namespace == "theater-msa"),
+            kill: None,
+            change: Some(true),
+            logs: Some(true),
+            namespace,
+        };
+        std::future::ready(namespaces.into_iter().map(of).collect()).boxed()
+    }
+
+    fn act(&self, target: ObjectRef, action: Action) -> BoxFuture<'static, Result<Done, Problem>> {
+        if target.name.starts_with("forbidden") {
+            let problem = Problem::new(StatusCode::FORBIDDEN, "NotAllowed", "권한이 없습니다", "Not allowed");
+            return std::future::ready(Err(problem)).boxed();
+        }
+        let restore_at = match &action {
+            Action::Scale { restore_after_s, .. } => restore_after_s.map(|seconds| BEGIN + u64::from(seconds) * 1_000_000),
+            _ => None,
+        };
+        self.0.lock().unwrap().push((target, action));
+        std::future::ready(Ok(Done { restore_at })).boxed()
+    }
+
+    fn logs(&self, pod: ObjectRef, query: LogQuery) -> BoxFuture<'static, Result<LogStream, Problem>> {
+        let lines = [format!("{} {:?}\n", pod.name, query.container), "second\n".to_owned()].map(|line| Ok(line.into()));
+        let stream: LogStream = futures_util::stream::iter(lines).boxed();
+        std::future::ready(Ok(stream)).boxed()
     }
 }

@@ -10,3 +10,4 @@ mod load;
 mod replay;
 mod router;
 mod rules;
+mod workloads;

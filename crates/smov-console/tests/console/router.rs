@@ -18,7 +18,8 @@ use smov_console::{Console, Live, ServiceId, router};
 use tower::ServiceExt;
 
 use crate::fakes::{
-    BEGIN, FakeBaseline, FakeConfiguration, FakeExplain, FakeIngress, FakeLink, FakeRecords, events, hub, relayed, running, split,
+    BEGIN, FakeBaseline, FakeConfiguration, FakeExplain, FakeIngress, FakeLink, FakeRecords, FakeWorkloads, events, hub, relayed, running,
+    split,
 };
 
 fn console(live: &Live, baseline: Result<Vec<Changed>, Problem>, assets: Assets) -> Router {
@@ -38,6 +39,7 @@ pub(crate) fn console_with(
         baseline: Arc::new(FakeBaseline(baseline)),
         link: Arc::new(FakeLink(live.clone())),
         configuration: Arc::new(configuration),
+        workloads: Arc::new(FakeWorkloads::default()),
         records: Arc::new(FakeRecords),
         series: smov_console::series::Series::default(),
         explain: Arc::new(FakeExplain),
@@ -268,6 +270,7 @@ fn pod(app: &str, cluster: &str, ready: &str) -> PodView {
         restarts: 2,
         started: None,
         ip: None,
+        containers: Vec::new(),
     }
 }
 

@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::configured::{canaries, configured, intervention, percents, steers};
+use super::happenings;
 use super::hosts::RoutedHosts;
 use super::pods_view::PodsState;
 use crate::kube_api;
@@ -87,7 +88,12 @@ struct ClusterState {
 /// here, the role `theater-msa-reader` must give, as a test sees to.
 pub(crate) fn kinds() -> impl Iterator<Item = SourceKind> {
     let shown = WatchedKind::ALL.into_iter().filter(|kind| !kind.is_of_root_namespace() && *kind != WatchedKind::Secret);
-    shown.map(SourceKind::Mesh).chain(StoredKind::all().map(SourceKind::Stored)).chain([SourceKind::Deployment])
+    shown.map(SourceKind::Mesh).chain(StoredKind::all().map(SourceKind::Stored)).chain([SourceKind::Deployment, SourceKind::Event])
+}
+
+/// What must have been read once before rules are shown: without events the picture is whole.
+fn waited() -> impl Iterator<Item = SourceKind> {
+    kinds().filter(|kind| *kind != SourceKind::Event)
 }
 
 /// Feeds the hub and the readers until shutdown.
@@ -113,9 +119,10 @@ pub(crate) async fn run(live: Live, watched: Vec<Watched>, allowed: AllowedHosts
     let mut feed = Feed {
         live,
         clusters: watched.iter().map(state).collect(),
-        waiting: watched.iter().flat_map(|cluster| kinds().map(|kind| SourceId { cluster: cluster.name.clone(), kind })).collect(),
-        unread: watched.iter().flat_map(|cluster| kinds().map(|kind| SourceId { cluster: cluster.name.clone(), kind })).collect(),
+        waiting: watched.iter().flat_map(|cluster| waited().map(|kind| SourceId { cluster: cluster.name.clone(), kind })).collect(),
+        unread: watched.iter().flat_map(|cluster| waited().map(|kind| SourceId { cluster: cluster.name.clone(), kind })).collect(),
         rules_changed: false,
+        rules: happenings::Rules::default(),
         hosts: RoutedHosts::new(allowed),
         readers,
     };
@@ -165,6 +172,7 @@ struct Feed {
     /// Sources that were never read.
     unread: BTreeSet<SourceId>,
     rules_changed: bool,
+    rules: happenings::Rules,
     hosts: RoutedHosts,
     readers: Readers,
 }
@@ -183,6 +191,9 @@ impl Feed {
         if source.kind == SourceKind::Link {
             return self.take_link(&news);
         }
+        if source.kind == SourceKind::Event {
+            return self.take_events(source.cluster.as_str(), &news);
+        }
         let word = source.kind.as_str();
         self.tell_rules(&source, &news);
         if matches!(news, News::Listed(_)) {
@@ -200,6 +211,10 @@ impl Feed {
         }
         if mesh == Some(WatchedKind::VirtualService) && source.cluster.as_str() == GATEWAY_CLUSTER {
             self.hosts.take(&news);
+        }
+        let is_rule = mesh.is_some_and(WatchedKind::is_rule) || matches!(source.kind, SourceKind::Stored(_));
+        if is_rule && let Some(moment) = self.rules.take(source.cluster.as_str(), word, &news, self.live.now()) {
+            self.live.happened(moment);
         }
         for state in &mut self.clusters {
             let here = state.name == source.cluster;
@@ -255,6 +270,16 @@ impl Feed {
         if is_rule {
             // Nobody listens while the console ends.
             let _ = self.readers.rules.send(RuleNews { cluster: source.cluster.as_str().to_owned(), kind: source.kind.as_str(), news });
+        }
+    }
+
+    /// What Kubernetes tells of itself goes to the timeline.
+    fn take_events(&self, cluster: &str, news: &News) {
+        let of = |event: &serde_json::Value| happenings::of_event(cluster, event).into_iter().for_each(|moment| self.live.happened(moment));
+        match news {
+            News::Listed(events) => events.iter().for_each(of),
+            News::Applied(event) => of(event),
+            News::Deleted(_) | News::Alive | News::Failed(_) => {}
         }
     }
 
@@ -350,6 +375,7 @@ mod tests {
             waiting: BTreeSet::new(),
             unread: BTreeSet::new(),
             rules_changed: true,
+            rules: happenings::Rules::default(),
             hosts: RoutedHosts::new(AllowedHosts::loopback_and([])),
             readers: Readers::new().0,
         }

@@ -21,6 +21,7 @@ use super::configuration::{self, MeshConfiguration};
 use super::explain::MeshExplain;
 use super::feed::{self, Readers, Watched};
 use super::ports::{BaselineReset, IngressClient, MeshRecords, NoIngress};
+use super::workloads::MeshWorkloads;
 use crate::failure::{Failure, Outcome};
 use crate::roles::cannot_start;
 
@@ -51,8 +52,13 @@ pub(crate) async fn run() -> Outcome {
         live: live.clone(),
         traffic: Arc::new(runner.clone()),
         link: Arc::new(super::link::MeshLink { clusters: clusters.clone() }),
-        baseline: Arc::new(BaselineReset { folder: place.baseline.clone(), clusters, configuration: configuration.clone() }),
+        baseline: Arc::new(BaselineReset {
+            folder: place.baseline.clone(),
+            clusters: clusters.clone(),
+            configuration: configuration.clone(),
+        }),
         configuration: Arc::new(configuration.clone()),
+        workloads: Arc::new(MeshWorkloads { clusters: clusters.clone(), local: place.baseline.is_some() }),
         records: Arc::new(MeshRecords { istiods: place.istiods.clone() }),
         series: series.clone(),
         explain: Arc::new(MeshExplain { istiods: place.istiods.clone() }),
@@ -74,6 +80,8 @@ pub(crate) async fn run() -> Outcome {
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(feed::run(live.clone(), watched, hosts, readers, background.clone()));
     tasks.spawn(configuration::watch::run(configuration, rules, background.clone()));
+    tasks.spawn(super::restore::run(live.clone(), clusters, background.clone()));
+    tasks.spawn(super::ejections::run(live.clone(), background.clone()));
     if !place.istiods.is_empty() {
         tasks.spawn(super::why::run(live.clone(), place.istiods, background.clone()));
     }

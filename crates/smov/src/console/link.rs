@@ -11,18 +11,21 @@ use smov_console::problem::Problem;
 use smov_console::view::cluster::{LinkState, LinkView};
 use smov_link::{Settings, State};
 
+use super::restore;
 use crate::kube_api::Cluster;
 use crate::mesh::link::{self, CLUSTER, Change, ChangeError};
 
 /// What the page shows of the link's object: what holds, not what is wished.
 pub(super) fn view_of(object: &Value) -> LinkView {
     let told = link::told(object);
-    link::described(&told).as_ref().map(view).unwrap_or_else(|| LinkView {
+    let view = link::described(&told).as_ref().map(view).unwrap_or_else(|| LinkView {
         state: LinkState::Unknown,
         latency_ms: 0.0,
         jitter_ms: 0.0,
         error: Some(told),
-    })
+        restore_at: None,
+    });
+    LinkView { restore_at: restore::of_link(object).map(|restore| restore.at), ..view }
 }
 
 fn view(settings: &Settings) -> LinkView {
@@ -32,7 +35,7 @@ fn view(settings: &Settings) -> LinkView {
         State::Cut => LinkState::Cut,
     };
     let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
-    LinkView { state, latency_ms: milliseconds(settings.latency), jitter_ms: milliseconds(settings.jitter), error: None }
+    LinkView { state, latency_ms: milliseconds(settings.latency), jitter_ms: milliseconds(settings.jitter), error: None, restore_at: None }
 }
 
 /// Changes the link through ctx1's API server.
@@ -45,8 +48,15 @@ impl LinkSwitch for MeshLink {
         let cluster = self.clusters.iter().find(|cluster| cluster.name == CLUSTER).cloned();
         async move {
             let cluster = cluster.ok_or_else(|| problem(&ChangeError::None))?;
-            let change = wanted(&change)?;
-            link::change(&cluster, change).await.map(|settings| view(&settings)).map_err(|error| problem(&error))
+            let (wanted, after) = (wanted(&change)?, change.restore_after_s);
+            let call = |error| problem(&ChangeError::Call(error));
+            let before = restore::link_before(&cluster).await.map_err(call)?;
+            let settings = link::change(&cluster, wanted).await.map_err(|error| problem(&error))?;
+            let restore_at = match after {
+                Some(after) => Some(restore::plan_link(&cluster, &before, after).await.map_err(call)?),
+                None => None,
+            };
+            Ok(LinkView { restore_at, ..view(&settings) })
         }
         .boxed()
     }

@@ -37,6 +37,7 @@ use super::configuration::{self, MeshConfiguration};
 use super::explain::MeshExplain;
 use super::feed::{self, Readers, Watched};
 use super::ports::{BaselineReset, MeshRecords};
+use super::workloads::MeshWorkloads;
 use crate::http::{over_socket, read_all};
 
 /// What the door is given.
@@ -77,8 +78,13 @@ pub(crate) async fn run(door: Door, shutdown: CancellationToken) {
         live: live.clone(),
         traffic: Arc::new(app.clone()),
         link: Arc::new(super::link::MeshLink { clusters: clusters.clone() }),
-        baseline: Arc::new(BaselineReset { folder: place.baseline.clone(), clusters, configuration: configuration.clone() }),
+        baseline: Arc::new(BaselineReset {
+            folder: place.baseline.clone(),
+            clusters: clusters.clone(),
+            configuration: configuration.clone(),
+        }),
         configuration: Arc::new(configuration.clone()),
+        workloads: Arc::new(MeshWorkloads { clusters: clusters.clone(), local: place.baseline.is_some() }),
         records: Arc::new(MeshRecords { istiods: place.istiods.clone() }),
         series: series.clone(),
         explain: Arc::new(MeshExplain { istiods: place.istiods.clone() }),
@@ -91,6 +97,8 @@ pub(crate) async fn run(door: Door, shutdown: CancellationToken) {
     // No gateway leads to this door, so no rule names it.
     tasks.spawn(feed::run(live.clone(), watched, AllowedHosts::loopback_and([]), readers, shutdown.clone()));
     tasks.spawn(configuration::watch::run(configuration, rules, shutdown.clone()));
+    tasks.spawn(super::restore::run(live.clone(), clusters, shutdown.clone()));
+    tasks.spawn(super::ejections::run(live.clone(), shutdown.clone()));
     tasks.spawn(super::why::run(live.clone(), place.istiods, shutdown.clone()));
     tasks.spawn(super::scrape::run(live.clone(), series, shutdown.clone()));
     let (hub, token) = (live.clone(), shutdown.clone());

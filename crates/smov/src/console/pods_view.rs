@@ -133,6 +133,7 @@ fn deployment(object: &Value) -> DeploymentView {
         app: text(object, "/metadata/labels/app"),
         ready: number(object, "/status/readyReplicas"),
         wanted: number(object, "/spec/replicas"),
+        restore: super::restore::of_deployment(object),
     }
 }
 
@@ -153,7 +154,15 @@ fn pod(object: &Value) -> PodView {
         restarts,
         started: optional(object, "/status/startTime").and_then(|time| micros(&time)),
         ip: optional(object, "/status/podIP"),
+        containers: containers(object),
     }
+}
+
+/// Names of the containers, sidecars that are written as init containers among them.
+fn containers(object: &Value) -> Vec<String> {
+    let of = |list: &str| object["spec"][list].as_array().map_or(&[][..], Vec::as_slice);
+    let sidecars = of("initContainers").iter().filter(|container| container["restartPolicy"] == "Always");
+    of("containers").iter().chain(sidecars).filter_map(|container| Some(container["name"].as_str()?.to_owned())).collect()
 }
 
 /// The STATUS column of `kubectl get pods`.
@@ -172,7 +181,7 @@ fn status_word(object: &Value, statuses: &[Value]) -> String {
     waiting.or_else(ended).unwrap_or_else(|| text(object, "/status/phase"))
 }
 
-fn micros(time: &str) -> Option<u64> {
+pub(super) fn micros(time: &str) -> Option<u64> {
     let timestamp: jiff::Timestamp = time.parse().ok()?;
     u64::try_from(timestamp.as_microsecond()).ok()
 }

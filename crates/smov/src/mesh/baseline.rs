@@ -227,7 +227,8 @@ async fn reset_replicas(cluster: &Cluster, wanted: &[Value], changes: &mut Vec<C
         let (namespace, name) = (text_of(object, "namespace"), text_of(object, "name"));
         let Some(live) = cluster.get(kind, &namespace, &name).await? else { continue };
         if live["spec"]["replicas"] != object["spec"]["replicas"] {
-            cluster.patch(kind, &namespace, &name, &json!({"spec": {"replicas": object["spec"]["replicas"]}})).await?;
+            let patch = json!({"metadata": {"annotations": {link::RESTORE: null}}, "spec": {"replicas": object["spec"]["replicas"]}});
+            cluster.patch(kind, &namespace, &name, &patch).await?;
             changes.push(change_of(cluster, object, "Deployment", "configured"));
         }
     }

@@ -26,6 +26,8 @@ pub(crate) const NAMESPACE: &str = "istio-system";
 pub(crate) const CLUSTER: &str = "ctx1";
 /// What holds: the settings as [`describe`] writes them, or what is wrong with the object.
 pub(crate) const IN_FORCE: &str = "smov.dev/in-force";
+/// To what and when it goes back by itself; whoever changes the link takes that back.
+pub(crate) const RESTORE: &str = "smov.dev/restore";
 /// The label by which the page finds it.
 pub(crate) const LABEL: &str = "smov.dev/link";
 
@@ -60,6 +62,12 @@ pub(crate) fn settings_of(object: &Value) -> Result<Settings, String> {
 pub(crate) fn describe(settings: &Settings) -> String {
     let milliseconds = |time: Duration| format!("{}ms", time.as_secs_f64() * 1000.0);
     format!("{} latency={} jitter={}", settings.state, milliseconds(settings.latency), milliseconds(settings.jitter))
+}
+
+/// The object's data for these settings.
+pub(crate) fn data(settings: &Settings) -> Value {
+    let milliseconds = |time: Duration| format!("{}ms", time.as_secs_f64() * 1000.0);
+    json!({ "state": settings.state.as_str(), "latency": milliseconds(settings.latency), "jitter": milliseconds(settings.jitter) })
 }
 
 /// How long the link may take to be as it was told.
@@ -125,10 +133,9 @@ pub(crate) async fn change(cluster: &Cluster, change: Change) -> Result<Settings
     let object = cluster.get(&CONFIG_MAP, NAMESPACE, NAME).await?.ok_or(ChangeError::None)?;
     let settings = change.of(settings_of(&object).unwrap_or_default());
     settings.checked().map_err(|error| ChangeError::Invalid(error.to_string()))?;
-    let milliseconds = |time: Duration| format!("{}ms", time.as_secs_f64() * 1000.0);
-    let data =
-        json!({ "state": settings.state.as_str(), "latency": milliseconds(settings.latency), "jitter": milliseconds(settings.jitter) });
-    cluster.patch(&CONFIG_MAP, NAMESPACE, NAME, &json!({ "data": data })).await?;
+    cluster
+        .patch(&CONFIG_MAP, NAMESPACE, NAME, &json!({ "metadata": { "annotations": { RESTORE: null } }, "data": data(&settings) }))
+        .await?;
     let wanted = describe(&settings);
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
