@@ -228,6 +228,7 @@ function drawPods() {
 function drawTotals() {
   const { sent, errors, p95_ms: p95 } = store.totals;
   put(find('kpi-sent'), number(sent ?? 0));
+  find('kpi-errors').parentElement.classList.toggle('e', errors > 0);
   put(find('kpi-errors'), sent > 0 ? `${((errors / sent) * 100).toFixed(1)}%` : '–');
   put(find('kpi-p95'), duration(p95));
   drawSteps();

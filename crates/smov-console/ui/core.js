@@ -11,6 +11,8 @@ export const WINDOW = 100;
 export const TICKER_ROWS = 8;
 /** A picture of a cluster older than this is unknown, never green. */
 export const STALE_MS = 10_000;
+/** Entries of the timeline that are kept. */
+export const MOMENTS = 1000;
 
 // ---------------------------------------------------------------- statistics
 
@@ -164,6 +166,8 @@ export class Store {
     this.ticker = { all: new Ring(TICKER_ROWS), mine: new Ring(TICKER_ROWS) };
     this.rates = new RateWindow(10);
     this.missed = 0;
+    /** What happened, by id: entries of the last hour that this page was told; the list before them is asked for by who shows it. */
+    this.timeline = new Map();
   }
 
   isMine(row) { return typeof row.mine === 'string' && (row.mine === this.client || row.mine.startsWith(`${this.client}.`)); }
@@ -214,12 +218,14 @@ export class Store {
       case 'store': this.store = data; return new Set(['store']);
       case 'link': this.link = data; return new Set(['link']);
       case 'rules': this.rules = data; return new Set(['rules']);
+      case 'timeline': return this.#moments(data.items ?? []);
       default: return new Set();
     }
   }
 
   #hello(data) {
     const resumed = this.epoch !== null;
+    if (resumed && this.epoch !== data.epoch) this.timeline.clear();
     this.missed = resumed ? data.missed ?? 0 : 0;
     this.epoch = data.epoch;
     this.seq = data.seq ?? 0;
@@ -247,6 +253,15 @@ export class Store {
     });
     if (this.missed > 0 && recent.length === 0) this.#gap();
     return new Set(['all']);
+  }
+
+  #moments(items) {
+    for (const item of items) this.timeline.set(item.id, item);
+    if (this.timeline.size > MOMENTS) {
+      const oldest = [...this.timeline.values()].sort((a, b) => a.at - b.at).slice(0, this.timeline.size - MOMENTS);
+      for (const item of oldest) this.timeline.delete(item.id);
+    }
+    return new Set(['timeline']);
   }
 
   #gap() { for (const ring of Object.values(this.ticker)) ring.push({ gap: this.missed, id: `gap-${this.seq}` }); }
@@ -312,7 +327,7 @@ export class Sequencer {
 
 // ---------------------------------------------------------------- one stream per browser
 
-export const STREAM_EVENTS = ['hello', 'req', 'why', 'stat', 'cfg', 'pods', 'mesh', 'load', 'store', 'link', 'rules', 'bye'];
+export const STREAM_EVENTS = ['hello', 'req', 'why', 'stat', 'cfg', 'pods', 'mesh', 'load', 'store', 'link', 'rules', 'timeline', 'bye'];
 
 /**
  * One event stream for all tabs of a browser. The tab that leads holds it and passes each event on over a BroadcastChannel; another tab that hears of a

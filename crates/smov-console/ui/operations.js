@@ -1,7 +1,7 @@
 // The state of both clusters, and the link between them.
 
 import { CLUSTERS, age, deploymentLight, linkKind, podsKnown } from './core.js';
-import { call, find, glyph, h, icon, mark, picture, put, root, t, toast, tone } from './dom.js';
+import { find, glyph, h, icon, mark, picture, put, root, t, tone } from './dom.js';
 
 const LIGHT_ICON = { ok: 'check', warn: 'clock', err: 'x', unknown: 'clock', idle: 'pause' };
 
@@ -94,31 +94,25 @@ class Clusters {
 
 // ---------------------------------------------------------------- the link between them
 
-/** What each button asks for. */
-const LINKS = { plain: { state: 'up', latency_ms: 0, jitter_ms: 0 }, slow: { state: 'up', latency_ms: 8, jitter_ms: 2 }, stalled: { state: 'stalled' }, cut: { state: 'cut' } };
-const LINK_LIGHTS = { plain: ['ok', 'check'], slow: ['warn', 'clock'], stalled: ['err', 'pause'], cut: ['err', 'stop'], unknown: ['', 'warn'] };
+/** Colour and icon of the link's chip by what the link is. */
+export const LINK_LIGHTS = { plain: ['ok', 'check'], slow: ['warn', 'clock'], stalled: ['err', 'pause'], cut: ['err', 'stop'], unknown: ['', 'warn'] };
 
-/** Shows what holds, never what was asked for; hidden where the clusters have no link of smov's. */
+/** Puts into a chip what holds, never what was asked for. */
+export function drawLinkChip(chip, link) {
+  const kind = linkKind(link), [light, name] = LINK_LIGHTS[kind];
+  tone(chip, `chip ${light}`.trim());
+  picture(chip.querySelector('svg'), name);
+  put(chip.lastElementChild, t(`link.now.${kind}`, { ms: link.latency_ms, jitter: link.jitter_ms }));
+  mark(chip, 'title', link.error ?? '');
+}
+
+/** The link's state, hidden where the clusters have none of smov's; it is changed in the Deployments view. */
 class Link {
-  constructor(store) {
-    Object.assign(this, { store, host: find('link'), buttons: [...find('link').querySelectorAll('[data-link]')] });
-    for (const button of this.buttons) button.addEventListener('click', () => this.#ask(LINKS[button.dataset.link]));
-  }
-
-  async #ask(change) {
-    for (const button of this.buttons) button.disabled = true;
-    try { await call('/api/v1/link', change); } catch (error) { toast(t('link.failed', { reason: error.message }), true); } finally { for (const button of this.buttons) button.disabled = false; }
-  }
+  constructor(store) { Object.assign(this, { store, host: find('link') }); }
 
   draw() {
-    const { link } = this.store, kind = linkKind(link);
-    this.host.hidden = kind === 'none';
-    if (kind === 'none') return;
-    const [light, picturename] = LINK_LIGHTS[kind], chip = find('link-now');
-    tone(chip, `chip ${light}`.trim());
-    picture(chip.querySelector('svg'), picturename);
-    put(chip.lastElementChild, t(`link.now.${kind}`, { ms: link.latency_ms, jitter: link.jitter_ms }));
-    mark(chip, 'title', link.error ?? '');
-    for (const button of this.buttons) mark(button, 'aria-pressed', String(button.dataset.link === kind));
+    const { link } = this.store;
+    this.host.hidden = linkKind(link) === 'none';
+    if (!this.host.hidden) drawLinkChip(find('link-now'), link);
   }
 }
