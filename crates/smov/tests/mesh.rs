@@ -21,6 +21,8 @@ mod change;
 mod configuration;
 #[path = "mesh/console.rs"]
 mod console;
+#[path = "mesh/deployments.rs"]
+mod deployments;
 #[path = "mesh/doors.rs"]
 mod doors;
 #[path = "mesh/envoy.rs"]

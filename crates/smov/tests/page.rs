@@ -21,6 +21,11 @@ fn the_configuration_view_passes_its_checks_in_chromium() {
     passes("config-check.mjs");
 }
 
+#[test]
+fn the_deployments_view_passes_its_checks_in_chromium() {
+    passes("deployments-check.mjs");
+}
+
 /// Plays one script of `tests/browser` on a mesh of its own.
 fn passes(script: &str) {
     if !tools::found("chromium") {
@@ -38,6 +43,8 @@ fn passes(script: &str) {
         .arg(&pictures)
         .arg("--quick")
         .env("CHROMIUM", chromium())
+        .env("SMOV_OPERATOR", &mesh.operator)
+        .env("KUBECONFIG", mesh.kubeconfig())
         .output()
         .unwrap();
     let report = String::from_utf8_lossy(&output.stdout);
