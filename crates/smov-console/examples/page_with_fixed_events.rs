@@ -31,6 +31,7 @@ use smov_console::assets::Assets;
 use smov_console::guard::{AllowedHosts, guard};
 use smov_console::load::{LoadLimits, LoadRunner, SeededIds};
 use smov_console::ports::workloads::{Ability, Action, Done, LogQuery, LogStream, ObjectRef, UsageView, Workloads};
+use smov_console::ports::scenarios::{ScenarioDone, ScenarioView, Scenarios};
 use smov_console::ports::{Baseline, Changed, Configuration, Ingress, LinkChange, LinkSwitch, Records, TrafficRequest};
 use smov_console::problem::Problem;
 use smov_console::view::cluster::{
@@ -366,6 +367,20 @@ fn no_cluster() -> Problem {
     Problem::new(http::StatusCode::NOT_IMPLEMENTED, "NotHere", "이 예제에는 클러스터가 없습니다", "There is no cluster behind this example")
 }
 
+impl Scenarios for Script {
+    fn list(&self) -> BoxFuture<'static, Result<Vec<ScenarioView>, Problem>> {
+        std::future::ready(Ok(Vec::new())).boxed()
+    }
+
+    fn apply(&self, _name: String) -> BoxFuture<'static, Result<ScenarioDone, Problem>> {
+        std::future::ready(Ok(ScenarioDone::default())).boxed()
+    }
+
+    fn reset(&self) -> BoxFuture<'static, Result<ScenarioDone, Problem>> {
+        std::future::ready(Ok(ScenarioDone::default())).boxed()
+    }
+}
+
 impl Records for Script {
     fn records(&self, _request_id: String) -> BoxFuture<'static, Result<Vec<Value>, Problem>> {
         std::future::ready(Ok(Vec::new())).boxed()
@@ -449,6 +464,7 @@ async fn main() -> anyhow::Result<()> {
         configuration: Arc::new(NoRules),
         link: Arc::new(script.clone()),
         workloads: Arc::new(script.clone()),
+        scenarios: Arc::new(script.clone()),
         records: Arc::new(script.clone()),
         series: smov_console::series::Series::default(),
         allowed_hosts: hosts.clone(),

@@ -14,6 +14,7 @@
 pub mod assets;
 pub mod clock;
 pub mod follow;
+pub mod glossary;
 pub mod guard;
 pub mod interval;
 mod latency;

@@ -3,6 +3,7 @@
 pub mod configuration;
 mod inspect;
 pub mod workloads;
+pub mod scenarios;
 
 use std::borrow::Cow;
 

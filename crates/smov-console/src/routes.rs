@@ -4,6 +4,7 @@ mod configuration;
 mod control;
 mod events;
 mod inspect;
+mod scenarios;
 mod seed;
 mod workloads;
 
@@ -22,6 +23,7 @@ use crate::assets::Assets;
 use crate::guard::{AllowedHosts, guard};
 use crate::live::Live;
 use crate::ports::workloads::Workloads;
+use crate::ports::scenarios::Scenarios;
 use crate::ports::{Baseline, Configuration, Explain, LinkSwitch, Records, Traffic};
 use crate::series::{Series, SeriesView};
 
@@ -36,6 +38,8 @@ pub struct Console {
     pub baseline: Arc<dyn Baseline>,
     /// The link between the clusters.
     pub link: Arc<dyn LinkSwitch>,
+    /// The gallery of scenarios.
+    pub scenarios: Arc<dyn Scenarios>,
     /// The rules of all clusters and their history.
     pub configuration: Arc<dyn Configuration>,
     /// Pods and Deployments.
@@ -63,6 +67,10 @@ pub fn router(console: Console) -> Router {
         .route("/api/v1/load/again", post(inspect::load_again))
         .route("/api/v1/link", post(control::link))
         .route("/api/v1/reset", post(control::reset))
+        .route("/api/v1/scenarios", get(scenarios::list))
+        .route("/api/v1/scenarios/reset", post(scenarios::reset))
+        .route("/api/v1/scenarios/{name}/apply", post(scenarios::apply))
+        .route("/api/v1/glossary", get(scenarios::glossary))
         .route("/api/v1/series", get(series))
         .route("/api/v1/resources", get(configuration::resources))
         .route("/api/v1/resources/check", post(configuration::check))

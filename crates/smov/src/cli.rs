@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use smov_telemetry::export::Collector;
 
+mod lessons;
 mod rules;
 mod traffic;
 
+pub(crate) use lessons::{GlossaryArguments, ScenarioArguments, ScenarioCommand};
 pub(crate) use rules::{Explain, Test, TestPlane, Validate};
 pub(crate) use traffic::{LinkArguments, Load, Request};
 
@@ -94,6 +96,10 @@ pub(crate) enum Command {
     Logs(Logs),
     /// The link between the clusters: latency, jitter, stall, cut · 클러스터 사이의 링크: 지연, 흔들림, 멈춤, 단절
     Link(LinkArguments),
+    /// Lessons: apply one, see which is there, put everything back · 시나리오: 적용, 확인, 되돌리기
+    Scenario(ScenarioArguments),
+    /// What a word means: subset, UH, 격리 … · 용어 풀이
+    Glossary(GlossaryArguments),
     /// Put traffic rules back to the baseline of k8s/ · 트래픽 규칙을 처음 설정으로
     Reset,
     /// Check this machine, with a fix for each finding · 이 컴퓨터를 점검하고 해결 방법을 안내

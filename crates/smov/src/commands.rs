@@ -5,12 +5,14 @@ pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod files;
 pub(crate) mod get;
+pub(crate) mod glossary;
 pub(crate) mod link;
 pub(crate) mod load;
 pub(crate) mod logs;
 pub(crate) mod request;
 pub(crate) mod reset;
 pub(crate) mod running;
+pub(crate) mod scenario;
 pub(crate) mod test;
 pub(crate) mod validate;
 

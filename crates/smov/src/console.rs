@@ -14,6 +14,7 @@ pub(crate) mod operator;
 pub(crate) mod pods_view;
 pub(crate) mod ports;
 pub(crate) mod restore;
+pub(crate) mod scenarios;
 mod scrape;
 pub(crate) mod why;
 pub(crate) mod workloads;

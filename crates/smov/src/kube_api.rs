@@ -244,6 +244,19 @@ impl Cluster {
         self.call(Self::request(Method::PATCH, &uri, Some(("application/merge-patch+json", patch)))).await
     }
 
+    /// As [`Self::patch`], under this name in the managed fields, so that others can tell whose change it was.
+    pub(crate) async fn patch_as(
+        &self,
+        manager: &str,
+        kind: &Kind,
+        namespace: &str,
+        name: &str,
+        patch: &Value,
+    ) -> Result<Value, CallError> {
+        let uri = path(kind, kind.version, Some(namespace), Some(name)) + "?fieldManager=" + manager;
+        self.call(Self::request(Method::PATCH, &uri, Some(("application/merge-patch+json", patch)))).await
+    }
+
     /// Carries out one write under a manager's name; gives what is stored then.
     pub(crate) async fn write(&self, kind: &Kind, act: Act<'_>, manager: &str, dry_run: bool) -> Result<Value, CallError> {
         let query = format!("?fieldManager={manager}&fieldValidation=Strict{}", if dry_run { "&dryRun=All" } else { "" });

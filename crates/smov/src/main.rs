@@ -20,6 +20,7 @@ mod kustomize;
 mod mesh;
 mod printer;
 mod roles;
+mod scenario;
 mod shutdown;
 mod text;
 mod three_way;
@@ -72,6 +73,8 @@ fn run(cli: &Cli, language: Language) -> Outcome {
         Command::Apply(apply) => wait_for(commands::apply::run(global, apply)),
         Command::Logs(logs) => wait_for(commands::logs::run(global, logs)),
         Command::Link(link) => wait_for(commands::link::run(global, link, language)),
+        Command::Scenario(scenario) => wait_for(commands::scenario::run(global, scenario, language)),
+        Command::Glossary(glossary) => commands::glossary::run(global, glossary, language),
         Command::Reset => wait_for(commands::reset::run(global, language)),
         Command::Test(test) => commands::test::run(global, test, language),
         Command::Request(request) => wait_for(commands::request::run(global, request)),

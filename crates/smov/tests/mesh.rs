@@ -49,6 +49,8 @@ mod requests;
 mod rollout;
 #[path = "mesh/sample.rs"]
 mod sample;
+#[path = "mesh/scenarios.rs"]
+mod scenarios;
 #[path = "mesh/series.rs"]
 mod series;
 #[path = "mesh/splits.rs"]

@@ -12,6 +12,11 @@ fn the_live_page_passes_its_checks_in_chromium() {
 }
 
 #[test]
+fn the_gallery_of_scenarios_and_the_glossary_pass_their_checks_in_chromium() {
+    passes("scenarios-check.mjs");
+}
+
+#[test]
 fn the_request_inspector_passes_its_checks_in_chromium() {
     passes("inspect-check.mjs");
 }

@@ -9,6 +9,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use smov_console::live::{Reader, Subscription};
 use smov_console::ports::workloads::{Ability, Action, Done, LogQuery, LogStream, ObjectRef, UsageView, Workloads};
+use smov_console::ports::scenarios::{ScenarioDone, ScenarioView, Scenarios};
 use smov_console::ports::{
     Baseline, Changed, Configuration, Explain, ExplainRequest, Ingress, LinkChange, LinkSwitch, Records, TrafficRequest,
 };
@@ -201,6 +202,47 @@ impl Records for FakeRecords {
             _ => Ok(Vec::new()),
         };
         std::future::ready(answer).boxed()
+    }
+}
+
+/// Two scenarios, of which the one called `delay` can be applied.
+pub(crate) struct FakeScenarios;
+
+impl Scenarios for FakeScenarios {
+    fn list(&self) -> BoxFuture<'static, Result<Vec<ScenarioView>, Problem>> {
+        let view = |name: &str, state: &'static str| ScenarioView {
+            name: name.to_owned(),
+            icon: "delay".to_owned(),
+            title_ko: "지연".to_owned(),
+            title_en: "Delay".to_owned(),
+            text_ko: "느림".to_owned(),
+            text_en: "slow".to_owned(),
+            watch_ko: Vec::new(),
+            watch_en: Vec::new(),
+            kind: "mesh",
+            active: Some(state == "active"),
+            state,
+            differs: Vec::new(),
+            files: Vec::new(),
+            commands: Vec::new(),
+        };
+        std::future::ready(Ok(vec![view("reset", "active"), view("delay", "inactive")])).boxed()
+    }
+
+    fn apply(&self, name: String) -> BoxFuture<'static, Result<ScenarioDone, Problem>> {
+        let answer = if name == "delay" {
+            Ok(ScenarioDone {
+                changed: vec!["ctx1 VirtualService/theater-msa/movie-service-vs configured".to_owned()],
+                ..ScenarioDone::default()
+            })
+        } else {
+            Err(Problem::new(StatusCode::NOT_FOUND, "NoSuchScenario", "없는 시나리오입니다", "There is no such scenario"))
+        };
+        std::future::ready(answer).boxed()
+    }
+
+    fn reset(&self) -> BoxFuture<'static, Result<ScenarioDone, Problem>> {
+        std::future::ready(Ok(ScenarioDone { was: vec!["delay".to_owned()], ..ScenarioDone::default() })).boxed()
     }
 }
 

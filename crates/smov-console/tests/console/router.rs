@@ -18,7 +18,7 @@ use smov_console::{Console, Live, ServiceId, router};
 use tower::ServiceExt;
 
 use crate::fakes::{
-    BEGIN, FakeBaseline, FakeConfiguration, FakeExplain, FakeIngress, FakeLink, FakeRecords, FakeWorkloads, events, hub, relayed, running,
+    BEGIN, FakeBaseline, FakeConfiguration, FakeExplain, FakeIngress, FakeLink, FakeRecords, FakeScenarios, FakeWorkloads, events, hub, relayed, running,
     split,
 };
 
@@ -38,6 +38,7 @@ pub(crate) fn console_with(
         traffic: Arc::new(runner),
         baseline: Arc::new(FakeBaseline(baseline)),
         link: Arc::new(FakeLink(live.clone())),
+        scenarios: Arc::new(FakeScenarios),
         configuration: Arc::new(configuration),
         workloads: Arc::new(FakeWorkloads::default()),
         records: Arc::new(FakeRecords),
@@ -365,4 +366,29 @@ async fn the_link_is_shown_and_changed_where_there_is_one() {
     let foreign =
         call(&app, Method::POST, "/api/v1/link", &[("content-type", "application/json"), ("origin", "http://evil.example")], "{}").await;
     assert_eq!(foreign.status(), StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn scenarios_are_listed_applied_and_put_back() {
+    let app = plain(&hub());
+    let listed = json_of(get(&app, "/api/v1/scenarios").await).await;
+    assert_eq!(listed["scenarios"][1]["name"], "delay");
+    let done = json_of(post(&app, "/api/v1/scenarios/delay/apply", "{}").await).await;
+    assert_eq!(done["changed"][0], "ctx1 VirtualService/theater-msa/movie-service-vs configured");
+    let unknown = post(&app, "/api/v1/scenarios/earthquake/apply", "{}").await;
+    assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
+    assert_eq!(json_of(unknown).await["code"], "NoSuchScenario");
+    assert_eq!(json_of(post(&app, "/api/v1/scenarios/reset", "{}").await).await["was"][0], "delay");
+    // Changing something is for the page itself only.
+    let foreign = [("origin", "http://evil.example"), ("content-type", "application/json")];
+    assert_eq!(call(&app, Method::POST, "/api/v1/scenarios/delay/apply", &foreign, "{}").await.status(), StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn the_glossary_is_served_whole() {
+    let terms = json_of(get(&plain(&hub()), "/api/v1/glossary").await).await;
+    let terms = terms["terms"].as_array().unwrap();
+    assert_eq!(terms.len(), smov_console::glossary::terms().len());
+    let flag = terms.iter().find(|term| term["key"] == "flag.UH").unwrap();
+    assert!(flag["text_en"].as_str().unwrap().contains("healthy"), "{flag}");
 }

@@ -83,6 +83,7 @@ pub(crate) async fn run(door: Door, shutdown: CancellationToken) {
             clusters: clusters.clone(),
             configuration: configuration.clone(),
         }),
+        scenarios: Arc::new(super::scenarios::MeshScenarios::new(place.baseline.clone(), clusters.clone())),
         configuration: Arc::new(configuration.clone()),
         workloads: Arc::new(MeshWorkloads { clusters: clusters.clone(), local: place.baseline.is_some() }),
         records: Arc::new(MeshRecords { istiods: place.istiods.clone() }),

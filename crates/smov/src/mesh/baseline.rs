@@ -11,6 +11,7 @@ use crate::failure::{Exit, Failure};
 use crate::kube_api::{CallError, Cluster, Write, kind_named};
 use crate::kustomize::{self, BuildError, BuiltIn, Disk, Files};
 use crate::mesh::store::Store;
+use crate::scenario::items::{NAMESPACE, SWITCHES};
 use crate::text;
 
 /// The clusters of `smov up`, with what people call the clouds and a region as real nodes have one.
@@ -72,6 +73,16 @@ impl Baseline {
                 point_at(&mut built, url);
             }
             built.sort_by_key(rank);
+            objects.insert(cluster.name.to_owned(), built);
+        }
+        Ok(Self { objects })
+    }
+
+    /// Of clusters that are not local: what `k8s/overlays/two-clusters` brings.
+    pub(crate) fn of_clouds() -> Result<Self, BuildError> {
+        let mut objects = BTreeMap::new();
+        for cluster in CLUSTERS {
+            let built = kustomize::build(&BuiltIn, &Path::new("overlays/two-clusters").join(cluster.name))?;
             objects.insert(cluster.name.to_owned(), built);
         }
         Ok(Self { objects })
@@ -193,6 +204,7 @@ pub(crate) async fn reset(baseline: &Baseline, clusters: &[Cluster]) -> Result<V
                 }
             }
         }
+        reset_switches(cluster, wanted, &mut changes).await?;
         reset_replicas(cluster, wanted, &mut changes).await?;
     }
     Ok(changes)
@@ -217,6 +229,24 @@ async fn reset_link(cluster: &Cluster, changes: &mut Vec<Change>) -> Result<(), 
         Err(ChangeError::Call(error @ CallError::Unreachable { .. })) => return Err(error),
         // None there, not for this client to read, or plain already.
         Ok(_) | Err(_) => {}
+    }
+    Ok(())
+}
+
+/// No pod is to fail any more, unless the baseline itself has switches.
+async fn reset_switches(cluster: &Cluster, wanted: &[Value], changes: &mut Vec<Change>) -> Result<(), CallError> {
+    let kind = kind_named("ConfigMap").expect("ConfigMap is a known kind");
+    if wanted.iter().any(|object| object["kind"] == "ConfigMap" && object["metadata"]["name"] == SWITCHES) {
+        return Ok(());
+    }
+    let live = match cluster.get(kind, NAMESPACE, SWITCHES).await {
+        // Not for this client to read, so not for it to change either.
+        Err(CallError::Refused { code: 403, .. }) => return Ok(()),
+        other => other?,
+    };
+    if let Some(live) = live {
+        cluster.delete(kind, NAMESPACE, SWITCHES).await?;
+        changes.push(change_of(cluster, &live, "ConfigMap", "deleted"));
     }
     Ok(())
 }

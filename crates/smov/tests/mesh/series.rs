@@ -26,7 +26,10 @@ async fn the_series_count_every_request_once_and_say_what_they_do_not_know() -> 
     }
     let theatre = Theatre::start("sqlite", &["--seed", "11"])?;
     // The first round of scrapes only says where the counters stand.
-    within(Duration::from_secs(60), "the first step is known", async || Ok((told(&theatre).await?.1["known_s"].as_u64() > Some(0)).then_some(()))).await?;
+    within(Duration::from_secs(60), "the first step is known", async || {
+        Ok((told(&theatre).await?.1["known_s"].as_u64() > Some(0)).then_some(()))
+    })
+    .await?;
     let before = told(&theatre).await?.0;
     let answers = gets(&theatre, "/users/", &[], REQUESTS).await?;
     assert!(answers.iter().all(|answer| answer.status == 200));
@@ -36,11 +39,15 @@ async fn the_series_count_every_request_once_and_say_what_they_do_not_know() -> 
     }
     let view = within(Duration::from_secs(60), "the step with these requests is complete", async || {
         let (counts, view) = told(&theatre).await?;
-        anyhow::ensure!(counts.iter().all(|(cluster, count)| *count <= wanted.get(cluster).copied().unwrap_or(0)), "{counts:?} of {wanted:?}");
+        anyhow::ensure!(
+            counts.iter().all(|(cluster, count)| *count <= wanted.get(cluster).copied().unwrap_or(0)),
+            "{counts:?} of {wanted:?}"
+        );
         Ok((counts == wanted).then_some(view))
     })
     .await?;
-    let line = view["lines"].as_array().and_then(|lines| lines.iter().find(|line| line["service"] == "user")).expect("user-service had traffic");
+    let line =
+        view["lines"].as_array().and_then(|lines| lines.iter().find(|line| line["service"] == "user")).expect("user-service had traffic");
     let steps = view["steps"].as_u64().unwrap_or(0) as usize;
     assert_eq!(line["requests"].as_array().map(Vec::len), Some(steps));
     assert!(line["requests"][0].is_null(), "five minutes ago nobody was looking");
