@@ -232,6 +232,7 @@ async function truth() {
   });
   await check('help, lamp keys, and the way to the inspector', async () => {
     await page.click('[data-service=movie] [data-help=configured]');
+    await page.until(`!document.querySelector('#help pre').hidden`, 3000);
     const text = await page.run(() => [document.getElementById('help').matches(':popover-open'), document.querySelector('#help pre').textContent]);
     must(text[0] && text[1].includes('kubectl') && text[1].includes('movie-service-vs'), text.join(' '));
     await page.run(() => { document.getElementById('help').hidePopover(); document.getElementById('cols-user').focus(); });

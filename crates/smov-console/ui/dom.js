@@ -91,24 +91,39 @@ export const kept = {
 
 const PATHS = { user: '/users/', movie: '/movies/', booking: '/bookings/' };
 
+/** The glossary, asked for by the first `?` and not before; after a failure the next `?` asks again. */
+let glossary = null;
+function terms() {
+  glossary ??= call('/api/v1/glossary').then(answer => new Map(answer.terms.map(term => [term.key, term])), error => { glossary = null; throw error; });
+  return glossary;
+}
+
 /** One popover explains lamps, numbers and flags: a sentence and the line for a terminal. */
 export function explainOnClick() {
-  const panel = find('help');
-  document.addEventListener('click', event => {
+  const panel = find('help'), sentence = panel.querySelector('p'), line = panel.querySelector('pre');
+  let asked = 0;
+  document.addEventListener('click', async event => {
     const button = event.target.closest('[data-help],[data-flag]');
     if (!button) return;
-    const service = button.closest('[data-service]')?.dataset.service ?? 'user';
+    const mine = ++asked, service = button.closest('[data-service]')?.dataset.service ?? 'user', { flag, help: key } = button.dataset;
     const values = { host: `${service}-service`, path: PATHS[service], origin: location.origin };
-    const { flag, help: key } = button.dataset;
-    const [sentence, command] = flag ? [flagSentence(flag), t('flag.cmd', { flag })] : [t(`help.${key}`, values), t(`help.${key}.cmd`, values)];
-    panel.querySelector('p').textContent = sentence;
-    panel.querySelector('pre').textContent = command;
+    const say = (text, command) => {
+      sentence.textContent = text;
+      line.textContent = command;
+      line.hidden = command === '';
+      const at = button.getBoundingClientRect(), box = panel.getBoundingClientRect(), below = at.bottom + 6;
+      panel.style.left = `${Math.min(Math.max(8, at.left - 16), innerWidth - box.width - 8)}px`;
+      panel.style.top = `${below + box.height > innerHeight - 8 ? Math.max(8, at.top - box.height - 6) : below}px`;
+    };
     panel.showPopover();
-    const at = button.getBoundingClientRect(), box = panel.getBoundingClientRect();
-    const left = Math.min(Math.max(8, at.left - 16), innerWidth - box.width - 8);
-    const below = at.bottom + 6;
-    panel.style.left = `${left}px`;
-    panel.style.top = `${below + box.height > innerHeight - 8 ? Math.max(8, at.top - box.height - 6) : below}px`;
+    // What a flag means is known without the glossary.
+    say(flag ? flagSentence(flag) : t('help.loading'), '');
+    try {
+      const term = (await terms()).get(flag ? `flag.${flag.split(',')[0]}` : key);
+      if (mine !== asked || !panel.matches(':popover-open')) return;
+      const command = (term?.command ?? '').replace(/\{(host|path|origin)\}/g, (_, name) => values[name]);
+      say(flag ? flagSentence(flag) : term ? either(term.text_ko, term.text_en) : t('help.unknown', { key }), command);
+    } catch (error) { if (mine === asked && !flag) say(t('help.unavailable', { reason: error.message }), ''); }
   });
 }
 
