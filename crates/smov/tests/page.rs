@@ -31,6 +31,11 @@ fn the_deployments_view_passes_its_checks_in_chromium() {
     passes("deployments-check.mjs");
 }
 
+#[test]
+fn the_traffic_view_passes_its_checks_in_chromium() {
+    passes("traffic-check.mjs");
+}
+
 /// Plays one script of `tests/browser` on a mesh of its own.
 fn passes(script: &str) {
     if !tools::found("chromium") {

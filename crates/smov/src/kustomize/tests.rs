@@ -136,9 +136,11 @@ fn the_config_map_of_the_page_is_complete() {
     let volumes = gateway.pointer("/spec/template/spec/volumes").unwrap().as_array().unwrap();
     let items = volumes.iter().find(|volume| volume["name"] == "ui-files").unwrap()["configMap"]["items"].as_array().unwrap();
     let ui = root.join("crates/smov-console/ui");
-    let files = ["", "i18n"]
-        .iter()
-        .flat_map(|folder| Disk.list(&ui.join(folder)))
+    let folders =
+        std::fs::read_dir(&ui).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir() && !path.ends_with("tests"));
+    let files = std::iter::once(ui.clone())
+        .chain(folders)
+        .flat_map(|folder| Disk.list(&folder))
         .filter(|path| path.file_name().is_some_and(|name| name != "kustomization.yaml"));
     let mut count = 0;
     for file in files {
