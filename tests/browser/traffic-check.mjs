@@ -192,6 +192,7 @@ async function conflicts() {
     await page.click('#traffic-compare');
     await page.until(`document.getElementById('traffic-conflict')?.open`, 5000);
     await page.click('#traffic-conflict [data-choice=rebase]');
+    await page.until(`!document.getElementById('traffic-conflict') && !document.getElementById('traffic-compare')`, 8000, 'the draft on the new version');
     await apply(page);
     const http = (await rule('movie-service-vs')).object.spec.http.at(-1);
     same([http.timeout, http.route[0].weight], ['9s', 50], 'both changes are in');

@@ -231,9 +231,15 @@ test('who can be ejected: one endpoint needs 100 %, two need 50', () => {
 
 test('an endpoint is out as long as the mesh said, and unknown where nobody told', () => {
   const pods = [{ name: 'user-a', ip: '127.1.0.5', cluster: 'ctx1' }, { name: 'user-b', ip: '127.1.1.5', cluster: 'ctx2' }];
-  const told = [{ at: 1_000_000, kind: 'ejection', ref: 'Pod/theater-msa/user-a', duration_ms: 20_000 }];
-  assert.deepEqual(endpointStates(pods, told, null, 11_000_000).map(one => [one.state, one.until, one.times]), [['ejected', 21_000_000, 1], ['in', null, 0]]);
-  assert.equal(endpointStates(pods, told, null, 22_000_000)[0].state, 'in');
+  const entry = (kind, seconds, caller = 'api-gateway-1') => ({ id: `ejection:${caller}:u:127.1.0.5:8080:${kind}:${seconds}`, at: seconds * 1e6, kind, ref: 'Pod/theater-msa/user-a' });
+  const told = { base: '20s', interval: '10s' };
+  assert.deepEqual(endpointStates(pods, [entry('ejection', 1)], null, 11e6, told).map(one => [one.state, one.until, one.times, one.caller]), [['ejected', 21e6, 1, 'api-gateway-1'], ['in', null, 0, null]]);
+  assert.equal(endpointStates(pods, [entry('ejection', 1)], null, 99e6, told)[0].state, 'ejected', 'until the mesh says that it is back');
+  assert.equal(endpointStates(pods, [entry('ejection', 1), entry('uneject', 21)], null, 22e6, told)[0].state, 'in');
+  assert.equal(endpointStates(pods, [entry('ejection', 1), entry('uneject', 21), entry('ejection', 25)], null, 26e6, told)[0].until, 65e6, 'the second time in a row lasts twice as long');
+  assert.equal(endpointStates(pods, [entry('ejection', 1), entry('uneject', 21), entry('ejection', 45)], null, 46e6, told)[0].until, 65e6, 'after two good intervals it begins anew');
+  assert.equal(endpointStates(pods, [entry('ejection', 1, 'booking-9'), entry('ejection', 3)], null, 5e6, told)[0].caller, 'api-gateway-1');
+  assert.equal(endpointStates(pods, [{ ...entry('ejection', 1), ref: null }], null, 5e6, told)[0].state, 'ejected', 'known by its address');
   assert.deepEqual(endpointStates(pods, null, null, 0).map(one => one.state), ['unknown', 'unknown']);
   const sighting = sightingOf([{ direction: 'outbound', cluster: 'outbound|8080|ctx1|user-service.theater-msa.svc.cluster.local', started: 5, attempts: [{ kube_cluster: 'ctx1', ejected: ['127.1.0.5:8080'] }] }], 'user-service');
   assert.deepEqual(endpointStates(pods, null, sighting, 9).map(one => [one.state, one.told]), [['ejected', 'record'], ['unknown', 'record']]);

@@ -43,7 +43,7 @@ export function breakerFold(form, { store, connected }) {
       const answer = await fetch('/api/v1/timeline').catch(() => null);
       timelineKnown = answer ? answer.ok : timelineKnown;
       const told = answer?.ok ? await answer.json().catch(() => null) : null;
-      timeline = told ? told.timeline ?? told.moments ?? told.entries ?? (Array.isArray(told) ? told : null) : null;
+      timeline = Array.isArray(told?.items) ? told.items : null;
     }
     const row = store.rings[service].all.last(1)[0];
     if (row) {
@@ -60,7 +60,7 @@ export function breakerFold(form, { store, connected }) {
     const base = form.get('outlier.baseEjectionTime') || '30s', now = Date.now() * 1000;
     put(clockTitle, t('traffic.clock'));
     put(times, t('traffic.clock.times', { base, list: ejectionTimes(base).map(ms => `${seconds(ms)}s`).join(' → ') }));
-    const states = form.live('outlier.on') === true ? endpointStates(pods(), timeline, sighting, now) : [];
+    const states = form.live('outlier.on') === true ? endpointStates(pods(), timeline, sighting, now, { base: form.live('outlier.baseEjectionTime') || '30s', interval: form.live('outlier.interval') || '10s' }) : [];
     const seen = new Set();
     for (const one of states) {
       seen.add(one.pod.name);
@@ -77,14 +77,14 @@ export function breakerFold(form, { store, connected }) {
     put(source, form.live('outlier.on') !== true ? t('traffic.clock.notyet') : timeline ? t('traffic.clock.timeline') : t('traffic.clock.records'));
   }
 
-  function drawEndpoint(row, { pod, state, since, until, times: count }, now) {
+  function drawEndpoint(row, { pod, state, since, until, times: count, caller }, now) {
     put(row.name, pod.name);
     tone(row.chip, `chip ${{ in: 'ok', ejected: 'err' }[state] ?? ''}`.trim());
     put(row.chip, t(`traffic.clock.${state}`));
     const left = until === null ? null : Math.max(0, (until - now) / 1e6), whole = until === null ? null : (until - since) / 1e6;
     row.bar.hidden = left === null;
     if (left !== null) row.bar.firstChild.style.width = `${(left / whole) * 100}%`;
-    put(row.text, state !== 'ejected' ? '' : left === null ? t('traffic.clock.since', { time: clock(since) }) : t('traffic.clock.left', { n: Math.ceil(left), times: count }));
+    put(row.text, state !== 'ejected' ? '' : left === null ? t('traffic.clock.since', { time: clock(since) }) : t(left > 0 ? 'traffic.clock.left' : 'traffic.clock.due', { n: Math.ceil(left), times: count, caller, time: clock(since) }));
   }
 
   function draw() {

@@ -36,23 +36,39 @@ export function ejectionWarnings(get, groups, aborts) {
   return found;
 }
 
+/** Envoy's multiplier after these entries of one caller: one more with each ejection, one less for each interval that went well in between. */
+function multiplier(entries, interval) {
+  let times = 0, back = null;
+  for (const { kind, at } of entries) {
+    if (kind !== 'ejection') { back = at; continue; }
+    if (back !== null && interval > 0) times = Math.max(0, times - Math.floor((at - back) / 1000 / interval));
+    times += 1;
+  }
+  return times;
+}
+
 /**
- * What is known of each endpoint, from what the mesh told: entries of the timeline ({ at, kind, ref, duration_ms }) and endpoints that a recorded request passed over.
- * `pods` are { name, ip, cluster }. Times are microseconds; `until` is null where nobody told how long.
+ * What is known of each endpoint, from what the mesh told: entries of the timeline ({ id, at, kind, ref }) and endpoints that a recorded request passed over.
+ * `pods` are { name, ip, cluster }; `base` and `interval` are what is configured. Times are microseconds. That an endpoint is out, and since when, is told; `until` is worked out
+ * from base × times, because nobody tells it; null where even that is not possible. What the gateway's proxy says goes before what other callers say.
  */
-export function endpointStates(pods, timeline, sighting, now) {
+export function endpointStates(pods, timeline, sighting, now, { base = '30s', interval = '10s' } = {}) {
   return pods.map(pod => {
-    const own = (timeline ?? []).filter(entry => (entry.kind === 'ejection' || entry.kind === 'uneject') && String(entry.ref ?? '').includes(pod.name)).sort((a, b) => a.at - b.at);
-    const last = own.at(-1), times = own.filter(entry => entry.kind === 'ejection').length;
-    if (last?.kind === 'ejection') {
-      const until = last.duration_ms ? last.at + last.duration_ms * 1000 : null;
-      if (until === null || until > now) return { pod, state: 'ejected', since: last.at, until, times, told: 'timeline' };
+    const own = (timeline ?? []).filter(entry => (entry.kind === 'ejection' || entry.kind === 'uneject') && (String(entry.ref ?? '').endsWith(`/${pod.name}`) || (pod.ip && String(entry.id ?? '').includes(`:${pod.ip}:`)))).sort((a, b) => a.at - b.at);
+    const callers = Map.groupBy ? Map.groupBy(own, callerOf) : own.reduce((map, entry) => map.set(callerOf(entry), [...(map.get(callerOf(entry)) ?? []), entry]), new Map());
+    const out = [...callers].filter(([, entries]) => entries.at(-1).kind === 'ejection').sort(([a], [b]) => Number(b.startsWith('api-gateway')) - Number(a.startsWith('api-gateway')))[0];
+    if (out) {
+      const [caller, entries] = out, since = entries.at(-1).at, times = multiplier(entries, milliseconds(interval) ?? 10_000), ms = ejectionTimes(base, times).at(-1);
+      return { pod, state: 'ejected', since, until: ms ? since + ms * 1000 : null, times, caller, told: 'timeline' };
     }
-    const seen = sighting && (!last || last.at < sighting.at) ? sighting.ejected.some(address => address.slice(0, address.lastIndexOf(':')) === pod.ip) : false;
-    if (seen) return { pod, state: 'ejected', since: sighting.at, until: null, times, told: 'record' };
-    return { pod, state: timeline || sighting?.asked.includes(pod.cluster) ? 'in' : 'unknown', since: last?.at ?? sighting?.at ?? null, until: null, times, told: timeline ? 'timeline' : 'record' };
+    const last = own.at(-1);
+    if (sighting && (!last || last.at < sighting.at) && !timeline && sighting.ejected.some(address => address.slice(0, address.lastIndexOf(':')) === pod.ip)) return { pod, state: 'ejected', since: sighting.at, until: null, times: 0, caller: null, told: 'record' };
+    return { pod, state: timeline || sighting?.asked.includes(pod.cluster) ? 'in' : 'unknown', since: last?.at ?? null, until: null, times: 0, caller: null, told: timeline ? 'timeline' : 'record' };
   });
 }
+
+/** The pod whose proxy told an entry: `ejection:CALLER:UPSTREAM:…`. */
+const callerOf = entry => String(entry.id ?? '').split(':')[1] ?? '';
 
 /** What one request's decision records say: the endpoints that were passed over, and in which clusters any was looked for. */
 export function sightingOf(records, host) {
