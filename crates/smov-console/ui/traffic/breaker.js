@@ -1,7 +1,7 @@
 // Circuit breaker: connection pool, outlier detection with all its fields, why it may never eject, and the clock of each endpoint.
 
 import { clock, readiness } from '../core.js';
-import { h, icon, put, t, tone } from '../dom.js';
+import { h, help, icon, put, t, tone } from '../dom.js';
 import { endpointStates, ejectionTimes, ejectionWarnings, sightingOf } from './ejection.js';
 import { guarded, textField, toggle } from './fields.js';
 import { fold } from './retry.js';
@@ -24,7 +24,7 @@ export function breakerFold(form, { store, connected }) {
   const poolGuard = guarded(form, ['pool'], h('div', { class: 'stack sm' }, poolBody, poolNote));
   const guard = guarded(form, ['outlier'], h('div', { class: 'stack sm' }, warnings, outlierBody));
   const ignored = h('p', { class: 's warnc' });
-  const body = h('div', { class: 'stack' }, ignored, h('div', { class: 'stack sm' }, h('div', { class: 'hd' }, outlierTitle, on.node), guard.node, clocks), h('div', { class: 'stack sm' }, poolTitle, poolGuard.node));
+  const body = h('div', { class: 'stack' }, ignored, h('div', { class: 'stack sm' }, h('div', { class: 'hd' }, outlierTitle, help('outlier'), on.node), guard.node, clocks), h('div', { class: 'stack sm' }, poolTitle, poolGuard.node));
   const outer = fold('breaker', 'eject', 'traffic.breaker', body);
   let timeline = null, timelineKnown = null, sighting = null, readAt = 0, nodes = new Map();
 

@@ -1,7 +1,7 @@
 // The canary rule: a header that goes before the split, and a test of it with ten requests.
 
 import { Lanes } from '../core.js';
-import { announce, h, icon, put, t, tone } from '../dom.js';
+import { announce, h, help, icon, put, t, tone } from '../dom.js';
 import { choiceField, guarded, textField, toggle } from './fields.js';
 import { handedOn } from './predict.js';
 
@@ -36,7 +36,7 @@ export function canaryCard(form, { ask, heard }) {
   const fields = h('div', { class: 'f4' }, header.node, kind.node, value.node, target.node);
   const tryOut = h('div', { class: 'hd' }, send, result);
   const body = h('div', { class: 'stack sm' }, fields, deaf, tryOut, notes), guard = guarded(form, ['canary'], body);
-  const node = h('section', { class: 'card rule', id: 'part-canary', 'aria-labelledby': 'h-canary' }, h('div', { class: 'hd' }, icon('route'), title, order, edited, on.node), guard.node);
+  const node = h('section', { class: 'card rule', id: 'part-canary', 'aria-labelledby': 'h-canary' }, h('div', { class: 'hd' }, icon('route'), title, help('canary'), order, edited, on.node), guard.node);
   let busy = false;
 
   async function test() {

@@ -1,6 +1,6 @@
 // The split: slider, exact numbers, presets.
 
-import { glyph, h, mark, put, t } from '../dom.js';
+import { glyph, h, help, mark, put, t } from '../dom.js';
 import { guarded } from './fields.js';
 
 const PRESETS = [100, 90, 70, 50, 30, 0];
@@ -17,7 +17,7 @@ export function weightCard(form) {
   const body = h('div', { class: 'wt' }, h('div', { class: 'wnum' }, side(0), side(1)), slider, h('div', { class: 'presets' }, quick, ...presets, sum), note);
   const guard = guarded(form, ['weight'], body);
   const title = h('h2', { id: 'h-weight', tabindex: '-1' });
-  const node = h('section', { class: 'card', id: 'part-weight', 'aria-labelledby': 'h-weight' }, h('header', null, title, code, h('span', { class: 'r' }, now)), guard.node);
+  const node = h('section', { class: 'card', id: 'part-weight', 'aria-labelledby': 'h-weight' }, h('header', null, title, help('configured'), code, h('span', { class: 'r' }, now)), guard.node);
 
   function jump(event) {
     const step = { ArrowRight: 10, ArrowUp: 10, ArrowLeft: -10, ArrowDown: -10 }[event.key];

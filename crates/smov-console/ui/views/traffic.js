@@ -1,7 +1,7 @@
 // The Traffic control view: change a rule by a form, read the change as YAML, apply it to both clusters, and see whether it does what it should.
 
 import { SERVICES } from '../core.js';
-import { announce, call, h, icon, kept, mark, put, t, toast } from '../dom.js';
+import { announce, call, h, icon, kept, mark, put, t, toast, translate } from '../dom.js';
 import { breakerFold } from '../traffic/breaker.js';
 import { canaryCard } from '../traffic/canary.js';
 import { askConflict } from '../traffic/conflict.js';
@@ -130,7 +130,7 @@ class Traffic {
     if ([...topics].some(topic => topic.startsWith('lamps:') || topic === 'mesh')) this.verify.look();
     if ([...topics].some(topic => topic === 'pods' || topic.startsWith('cfg:') || topic === 'all')) this.#schedule();
   }
-  words() { this.#schedule(); }
+  words() { translate(this.node); this.#schedule(); }
   tick() { this.parts.breaker.tick(); this.verify.look(); }
 
   #statements() {
@@ -181,6 +181,7 @@ class Traffic {
     const { form } = this;
     mark(this.tablist, 'aria-label', t('traffic.services'));
     for (const tab of this.tabs) tab.draw();
+    this.node.dataset.service = form.service;
     mark(this.panel, 'aria-labelledby', `traffic-tab-${form.service}`);
     const lost = form.reach.filter(cluster => !cluster.reachable).map(cluster => cluster.name);
     const trouble = form.error ? t('traffic.read.failed', { reason: form.error }) : lost.length > 0 ? t('traffic.unreachable', { names: lost.join(', ') }) : '';
