@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use smov_testkit::mesh::{Mesh, processes_of};
 use smov_testkit::tools;
@@ -36,11 +37,20 @@ fn the_traffic_view_passes_its_checks_in_chromium() {
     passes("traffic-check.mjs");
 }
 
+#[test]
+fn the_metrics_view_passes_its_checks_in_chromium() {
+    passes("metrics-check.mjs");
+}
+
+/// Browsers are measured, so they run one after the other.
+static ONE: Mutex<()> = Mutex::new(());
+
 /// Plays one script of `tests/browser` on a mesh of its own.
 fn passes(script: &str) {
     if !tools::found("chromium") {
         return;
     }
+    let _turn = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state");

@@ -24,7 +24,7 @@ export function breakerFold(form, { store, connected }) {
   const poolGuard = guarded(form, ['pool'], h('div', { class: 'stack sm' }, poolBody, poolNote));
   const guard = guarded(form, ['outlier'], h('div', { class: 'stack sm' }, warnings, outlierBody));
   const ignored = h('p', { class: 's warnc' });
-  const body = h('div', { class: 'stack' }, ignored, h('div', { class: 'stack sm' }, h('div', { class: 'hd' }, outlierTitle, help('outlier'), on.node), guard.node, clocks), h('div', { class: 'stack sm' }, poolTitle, poolGuard.node));
+  const body = h('div', { class: 'stack' }, ignored, h('div', { class: 'stack sm' }, h('div', { class: 'hd' }, outlierTitle, help('outlier-detection'), on.node), guard.node, clocks), h('div', { class: 'stack sm' }, poolTitle, poolGuard.node));
   const outer = fold('breaker', 'eject', 'traffic.breaker', body);
   let timeline = null, timelineKnown = null, sighting = null, readAt = 0, nodes = new Map();
 

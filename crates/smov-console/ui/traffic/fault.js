@@ -19,7 +19,7 @@ export function faultCard(form) {
   const body = h('div', { class: 'stack sm' }, h('div', { class: 'hd' }, kinds.node), fields, notes);
   const guards = { default: guarded(form, ['fault.default'], body), canary: null };
   const ruleField = h('label', { class: 'field half', for: 'fault-rule' }, ruleName, select);
-  const node = h('section', { class: 'card rule', id: 'part-fault', 'aria-labelledby': 'h-fault' }, h('div', { class: 'hd' }, icon('bolt'), title, help('fault'), active, edited, onOff), ruleField, guards.default.node);
+  const node = h('section', { class: 'card rule', id: 'part-fault', 'aria-labelledby': 'h-fault' }, h('div', { class: 'hd' }, icon('bolt'), title, help('fault-injection'), active, edited, onOff), ruleField, guards.default.node);
 
   const on = (name, kind) => form.get(`fault.${name}.${kind}.on`) === true;
   function setKind(kind) {
