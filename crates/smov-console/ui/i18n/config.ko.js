@@ -27,4 +27,5 @@ export default {
   'config.delete.title': '{ref} 삭제', 'config.delete.lead': '{cluster}에서 지웁니다. 변경 기록에 남아 되돌릴 수 있습니다.', 'config.delete.effect': '지우면 생기는 문제', 'config.delete.none': '다른 리소스가 깨지지는 않습니다.', 'config.delete.both': '두 클러스터에서 모두 삭제', 'config.delete.go': '삭제하기',
   'config.copy.deleted': '삭제되어 초안만 남아 있습니다. 적용하면 새로 만듭니다.',
   'config.delete.kind.VirtualService': '이 규칙이 정하던 비율, 카나리, 재시도, 장애 주입이 모두 사라지고, 요청은 그 호스트의 모든 파드로 갑니다.', 'config.delete.kind.DestinationRule': '서브셋과 연결 한도, 격리, 부하 분산 방식이 사라집니다.', 'config.delete.kind.Gateway': '이 게이트웨이가 열던 포트와 호스트가 닫혀 밖에서 들어오지 못합니다.', 'config.delete.kind.ServiceEntry': '메시가 이 호스트를 더는 알지 못합니다.', 'config.delete.kind.PeerAuthentication': 'mTLS 요구가 상위 정책이나 기본값(PERMISSIVE)으로 돌아갑니다.', 'config.delete.kind.AuthorizationPolicy': '이 정책의 허용과 거절이 사라집니다. 마지막 ALLOW 정책이었다면 모든 요청이 허용됩니다.', 'config.delete.kind.RequestAuthentication': '토큰을 더는 확인하지 않습니다.',
+  'config.readonly': '이 페이지는 읽기만 할 수 있습니다. 아래 kubectl 명령으로 적용하세요',
 };

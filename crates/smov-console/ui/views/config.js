@@ -390,12 +390,13 @@ class Config {
     if (!this.#draft) { put(this.status, t('config.unchanged')); return; }
     if (!checked) { put(this.status, waiting ? t('config.checking') : ''); return; }
     if (checked.error) { put(this.status, t('config.check.failed', { reason: checked.error })); this.results.replaceChildren(); return; }
-    put(this.status, t(checked.applicable ? 'config.ready' : 'config.blocked'));
+    const readOnly = checked.results.length > 0 && checked.results.every(one => one.outcome === 'refused' || one.outcome === 'unchanged') && checked.results.some(one => one.outcome === 'refused');
+    put(this.status, t(checked.applicable ? 'config.ready' : readOnly ? 'config.readonly' : 'config.blocked'));
     const result = one => {
       const label = t('config.diff.of', { cluster: one.cluster, outcome: t(`config.outcome.${one.outcome}`) }), said = either(one.message_ko, one.message_en);
       return h('div', { class: 'one', data: { cluster: one.cluster, outcome: one.outcome } }, h('h3', null, glyph(one.cluster), ' ', label), said ? h('p', { class: wayOf(one.outcome) === 'bad' ? 'config-note err' : 'muted' }, wayOf(one.outcome) === 'bad' ? icon('x') : null, h('span', null, said)) : null,
         one.outcome === 'conflict' ? h('button', { type: 'button', class: 'btn sm', on: { click: () => this.#conflict() } }, t('config.compare')) : null,
-        wayOf(one.outcome) === 'done' ? diffView(one.diff, { label, words: DIFF_WORDS() }) : null);
+        wayOf(one.outcome) === 'done' || one.outcome === 'refused' || one.outcome === 'conflict' ? diffView(one.diff, { label, words: DIFF_WORDS() }) : null);
     };
     const commands = checked.commands.join('\n');
     const copy = h('button', { type: 'button', class: 'btn sm', on: { click: () => navigator.clipboard.writeText(commands).then(() => toast(t('config.copied')), error => toast(error.message, true)) } }, icon('copy'), t('config.copy'));

@@ -6,18 +6,18 @@ use smov_console::view::configuration::Outcome;
 use super::job::{Job, Tried};
 use super::object::{cleaned, yaml};
 
-/// The line for one change; none where nothing would change.
+/// The line for one change; none where nothing would change. Where this page may only read, the line is what is left.
 pub(super) fn command(job: &Job, tried: &Tried) -> Option<String> {
     let kind = job.kind?;
     let context = word(&job.cluster.name);
     match (tried.outcome, job.wished()) {
-        (Outcome::Deleted, _) => Some(format!(
+        (Outcome::Deleted, _) | (Outcome::Refused, None) => Some(format!(
             "kubectl --context {context} --namespace {} delete {}/{}",
             job.reference.namespace,
             kind.resource(),
             job.reference.name
         )),
-        (Outcome::Created | Outcome::Configured, Some(wished)) => {
+        (Outcome::Created | Outcome::Configured | Outcome::Refused, Some(wished)) => {
             let verb = if tried.live.as_ref().is_none_or(|live| apply_does_it(wished, live, |object| cleaned(object, kind))) {
                 "apply"
             } else {
