@@ -137,7 +137,8 @@ export class WhatIf {
     } catch (error) {
       if (run !== this.#run) return;
       const { problem } = error, place = problem?.line ? t('inspect.whatif.place', { line: problem.line, column: problem.column }) : '';
-      this.#trouble([error.message, place, problem?.detail].filter(Boolean).join(' · '));
+      const said = problem?.findings ? problem.findings.map(one => `${one.path}: ${either(one.text_ko, one.text_en)}`).join('; ') : problem?.detail;
+      this.#trouble([error.message, place, said].filter(Boolean).join(' · '));
     }
   }
 

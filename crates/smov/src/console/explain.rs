@@ -13,6 +13,7 @@ use smov_console::problem::Problem;
 use smov_control::debug_client::{DebugClient, DebugError};
 use smov_istio::diagnostic::{Diagnostic, has_errors};
 use smov_istio::explain::{ClusterSecurity, Question, explain_snapshot};
+use smov_istio::validate::validate_strictly;
 use smov_istio::world::{Role, WatchedKind};
 use smov_istio::yaml;
 use smov_model::snapshot::Snapshot;
@@ -113,6 +114,11 @@ fn objects(overrides: &[Override], cluster: &str, namespace: &str) -> Result<Vec
             if kind.is_none() {
                 return Err(invalid(&format!("`{}` is no rule of the mesh", document.value["kind"].as_str().unwrap_or("-"))));
             }
+            // As an API server would: it refuses what it does not know, which a control plane passes over.
+            let findings = document.place(validate_strictly(&document.value));
+            if has_errors(&findings) {
+                return Err(refused(&findings));
+            }
             let mut object = document.value;
             if object["metadata"]["namespace"].is_null() && object["metadata"].is_object() {
                 object["metadata"]["namespace"] = json!(namespace);
@@ -163,8 +169,13 @@ fn invalid(detail: &str) -> Problem {
 }
 
 fn refused(findings: &[Diagnostic]) -> Problem {
-    let sentences: Vec<String> = findings.iter().filter(|one| one.is_error()).map(ToString::to_string).collect();
-    invalid(&sentences.join("; ")).with("findings", findings.iter().map(finding).collect())
+    let errors: Vec<&Diagnostic> = findings.iter().filter(|one| one.is_error()).collect();
+    let sentences: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    let problem = invalid(&sentences.join("; ")).with("findings", errors.iter().map(|one| finding(one)).collect());
+    match errors.first().and_then(|one| one.position) {
+        Some(place) => problem.with("line", json!(place.line)).with("column", json!(place.column)),
+        None => problem,
+    }
 }
 
 fn no_control_plane() -> Problem {
@@ -207,12 +218,14 @@ mod tests {
 
     #[test]
     fn overrides_are_rules_of_the_callers_cluster_and_bad_yaml_is_placed() {
-        let rule = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\nspec: {hosts: [a]}\n";
+        let rule = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\nspec: {hosts: [a], http: [{route: [{destination: {host: a}}]}]}\n";
         let of = |cluster: &str, yaml: &str| objects(&[Override { cluster: cluster.into(), yaml: yaml.into() }], "ctx1", "theater-msa");
         assert_eq!(of("ctx1", rule).unwrap()[0]["metadata"]["namespace"], "theater-msa");
         assert!(of("ctx2", rule).unwrap().is_empty());
         let problem = of("ctx1", "a: 1\nb: [").unwrap_err();
         assert!(problem.extra.iter().any(|(name, value)| name == "line" && value.as_u64() >= Some(2)), "{problem:?}");
+        let typo = of("ctx1", &rule.replace("hosts: [a]", "hosts: [a], hosst: [b]")).unwrap_err();
+        assert!(typo.extra.contains(&("line".to_owned(), json!(4))), "{typo:?}");
         assert!(of("ctx1", "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n").is_err());
     }
 }
