@@ -94,6 +94,10 @@ pub(crate) async fn apply(scenario: &Scenario, baseline: &Baseline, clusters: &[
     let reset = Writer { clusters, manager: manager_of(RESET) };
     for (item, want) in back.iter().filter(|(item, _)| !wanted.contains_key(item)) {
         reset.bring(item, want, &seen, &mut done).await?;
+        if matches!(item.thing, Thing::Switch(_) | Thing::PodSwitch(_)) {
+            // With its last key the ConfigMap itself is gone.
+            seen = observe(clusters).await;
+        }
     }
     // Numbers of pods before their switches, the link last.
     let mut ordered: Vec<_> = wanted.iter().collect();
