@@ -64,7 +64,6 @@ pub(crate) fn debug_routes(debug: Arc<Debug>) -> Router {
         .route("/debug/snapshot/{pod}", get(snapshot))
         .route("/debug/security/{pod}", get(security))
         .route("/debug/what-if/{pod}", post(what_if))
-        .route("/debug/series", get(series))
         .route("/debug/traces", get(traces))
         .route("/debug/traces/{id}", get(trace))
         .route("/metrics", get(metrics))
@@ -98,11 +97,6 @@ async fn edges(State(debug): Shared) -> impl IntoResponse {
 
 async fn requests(State(debug): Shared, Path(id): Path<String>) -> impl IntoResponse {
     Json(debug.proxies.records(&id).await)
-}
-
-/// The last hour in steps, as [`crate::series::SeriesAnswer`].
-async fn series(State(debug): Shared) -> impl IntoResponse {
-    Json(debug.proxies.last_hour.answer())
 }
 
 /// Answers of `/debug/traces`, unless the question says how many.

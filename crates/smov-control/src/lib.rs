@@ -29,7 +29,6 @@ mod publisher;
 mod remotes;
 mod rows;
 mod run;
-pub mod series;
 pub mod source;
 pub mod status;
 mod token;

@@ -19,7 +19,6 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::microseconds_since_1970;
 use crate::metrics::Metrics;
 use crate::rows::RowBus;
-use crate::series::LastHour;
 use crate::status::{NackStatus, PodEdge, ProxyStatus};
 use crate::traces::Traces;
 
@@ -70,7 +69,6 @@ pub(crate) struct Proxies {
     pub(crate) rows: RowBus,
     pub(crate) metrics: Metrics,
     pub(crate) traces: Arc<Traces>,
-    pub(crate) last_hour: LastHour,
 }
 
 #[derive(Default)]
@@ -103,7 +101,6 @@ impl Proxies {
             rows: RowBus::new(),
             metrics: Metrics::default(),
             traces,
-            last_hour: LastHour::default(),
         }
     }
 
@@ -226,9 +223,7 @@ impl Proxies {
 
     /// Forgets the counters of pods that no longer exist.
     pub(crate) fn keep_edges_of(&self, exists: impl Fn(&Namespace, &str) -> bool) {
-        let mut table = self.table();
-        table.edges.retain(|(namespace, pod), _| exists(namespace, pod));
-        self.last_hour.keep_pods(|pod| table.edges.keys().any(|(_, known)| known == pod));
+        self.table().edges.retain(|(namespace, pod), _| exists(namespace, pod));
     }
 
     /// Asks all proxies for their records of a request; those that do not answer in time are left out.
@@ -255,11 +250,6 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// The proxy's pod.
-    pub(crate) fn pod(&self) -> &str {
-        &self.key.1
-    }
-
     /// Resolves when a newer stream of the same pod has taken over.
     pub(crate) async fn replaced(&self) {
         self.replaced.cancelled().await;

@@ -19,7 +19,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::ca::{Authority, Subject};
-use crate::clock::microseconds_since_1970;
 use crate::frame::{self, FrameError};
 use crate::proxies::{Proxies, Question, Stream};
 use crate::publisher::{Admission, Command, Snapshots};
@@ -240,8 +239,7 @@ impl Conversation<'_> {
                     warn!(version = version.number, reason, "a proxy refused a snapshot");
                     self.settle(version, self.stream.nacked(version, reason));
                 }
-                FromProxy::Report { edges, rows, seen, spans, series } => {
-                    self.proxies.last_hour.take(self.stream.pod(), series, microseconds_since_1970() / 1_000_000);
+                FromProxy::Report { edges, rows, seen, spans } => {
                     self.proxies.traces.take(spans);
                     self.stream.counted(edges);
                     self.proxies.rows.send(&rows, seen);

@@ -290,9 +290,9 @@ async fn rows_and_edges_go_up_to_whoever_reads_them() {
     proxy.use_until(|_| true).await;
     let mut rows = mesh.client.rows();
     assert_eq!(rows.next().await, smov_control::status::RowEvent::Open);
-    proxy.say(&FromProxy::Report { edges: vec![edge(3)], rows: vec![row("a")], seen: 1, spans: vec![], series: vec![] }).await;
+    proxy.say(&FromProxy::Report { edges: vec![edge(3)], rows: vec![row("a")], seen: 1, spans: vec![] }).await;
     assert_eq!(rows.next().await, smov_control::status::RowEvent::Rows(vec![row("a")]));
-    proxy.say(&FromProxy::Report { edges: vec![edge(8)], rows: vec![row("b")], seen: 5, spans: vec![], series: vec![] }).await;
+    proxy.say(&FromProxy::Report { edges: vec![edge(8)], rows: vec![row("b")], seen: 5, spans: vec![] }).await;
     assert_eq!(rows.next().await, smov_control::status::RowEvent::Dropped(4));
     assert_eq!(rows.next().await, smov_control::status::RowEvent::Rows(vec![row("b")]));
 

@@ -332,32 +332,6 @@ pub const DURATION_BOUNDS: [f64; 19] = [
     3_600_000.0,
 ];
 
-/// Requests of one caller to one service, cumulative since the proxy's start, told once a second: what charts are made of.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SeriesCount {
-    /// The caller's workload.
-    pub source: String,
-    /// The service, short name.
-    pub service: String,
-    /// The Kubernetes cluster that answered; empty when no pod did.
-    pub kube_cluster: String,
-    /// Response flags as printed; `-` = none.
-    pub flags: String,
-    /// Requests.
-    pub requests: u64,
-    /// Of these, failed: 5xx or no answer.
-    pub failures: u64,
-    /// Requests by duration: as many as [`DURATION_BOUNDS`] and one more, for what took longer.
-    pub buckets: Vec<u64>,
-}
-
-impl SeriesCount {
-    /// Do both count the same thing?
-    pub fn same_series(&self, other: &Self) -> bool {
-        (&self.source, &self.service, &self.kube_cluster, &self.flags) == (&other.source, &other.service, &other.kube_cluster, &other.flags)
-    }
-}
-
 /// A connection that a proxy did not serve: its client saw it closed, and no word.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusedConnection {

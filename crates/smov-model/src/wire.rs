@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use smov_telemetry::Span;
 
 use crate::names::{KubeCluster, Namespace};
-use crate::record::{EdgeCount, Record, Row, SeriesCount};
+use crate::record::{EdgeCount, Record, Row};
 use crate::snapshot::{Snapshot, SnapshotVersion};
 
 /// The largest frame that either side accepts, in bytes.
@@ -69,9 +69,6 @@ pub enum FromProxy {
         /// Spans of sampled requests; bounded by the proxy.
         #[serde(default)]
         spans: Vec<Span>,
-        /// Cumulative counters for charts; empty unless they have changed, and at most once a second.
-        #[serde(default)]
-        series: Vec<SeriesCount>,
     },
     /// The answer to [`ToProxy::RecordRequest`].
     RecordReply {

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use smov_model::record::{EdgeCount, Record, Row, SeriesCount};
+use smov_model::record::{EdgeCount, Record, Row};
 use smov_model::snapshot::{Snapshot, SnapshotVersion};
 use smov_model::wire::{FromProxy, MAX_FRAME, ToProxy};
 use smov_telemetry::Span;
@@ -24,8 +24,6 @@ const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// Counters and rows go up this often, when there is something new.
 const REPORT_EVERY: Duration = Duration::from_millis(100);
-/// Counters for charts go up with every so many reports.
-const SERIES_EVERY: u32 = 10;
 /// Frames that wait to be written; a full queue holds the reader back.
 const QUEUE: usize = 64;
 
@@ -63,11 +61,6 @@ pub trait Steered: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// Cumulative counters of the pod's own calls, for charts.
-    fn series(&self) -> Vec<SeriesCount> {
-        Vec::new()
-    }
-
     /// The remembered records of a request id.
     fn records(&self, request_id: &str) -> Vec<Record>;
 
@@ -102,10 +95,6 @@ impl Steered for Shared {
 
     fn spans(&self) -> Vec<Span> {
         self.spans()
-    }
-
-    fn series(&self) -> Vec<SeriesCount> {
-        self.series()
     }
 
     fn records(&self, request_id: &str) -> Vec<Record> {
@@ -167,7 +156,6 @@ async fn stream<S: Steered>(steered: &S, address: &ControlAddress, used: &mut bo
     let mut reports = tokio::time::interval(REPORT_EVERY);
     reports.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut reported = Vec::new();
-    let (mut charted, mut turn) = (Vec::new(), 0);
     // Reading has a task's state of its own: a frame must never be cut in two by a report.
     let mut read = std::pin::pin!(read_frames(BufReader::new(reader), steered, outgoing, used));
     loop {
@@ -181,16 +169,8 @@ async fn stream<S: Steered>(steered: &S, address: &ControlAddress, used: &mut bo
             _ = reports.tick() => {
                 let (edges, rows, seen) = steered.report();
                 let spans = steered.spans();
-                turn = (turn + 1) % SERIES_EVERY;
-                let mut series = if turn == 0 { steered.series() } else { Vec::new() };
-                if series == charted {
-                    series.clear();
-                }
-                if seen > 0 || edges != reported || !spans.is_empty() || !series.is_empty() {
-                    if !series.is_empty() {
-                        charted.clone_from(&series);
-                    }
-                    write_frame(&mut writer, &FromProxy::Report { edges: edges.clone(), rows, seen, spans, series }).await?;
+                if seen > 0 || edges != reported || !spans.is_empty() {
+                    write_frame(&mut writer, &FromProxy::Report { edges: edges.clone(), rows, seen, spans }).await?;
                     reported = edges;
                 }
             }

@@ -14,7 +14,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use smov_model::dice::Dice;
 use smov_model::names::{Hostname, Port};
-use smov_model::record::{Direction, Record, Row, SeriesCount};
+use smov_model::record::{Direction, Record, Row};
 use smov_model::snapshot::{PathNormalization, Snapshot};
 use smov_model::telemetry::{AccessLog, Side};
 use smov_telemetry::{Emitter, Span, WallClock};
@@ -231,12 +231,6 @@ impl Shared {
         let spans_dropped = (0..self.ledgers.len()).map(|worker| self.ledger(worker).spans_dropped).sum();
         let names = self.names();
         Scrape { metrics: &metrics, names: &names, own: &own, view: view.as_deref(), tls, spans_dropped: Some(spans_dropped) }.render()
-    }
-
-    /// Cumulative counters of the pod's own calls, for charts.
-    pub(crate) fn series(&self) -> Vec<SeriesCount> {
-        let (metrics, own) = (self.merged(), self.own_labels());
-        report::series(&metrics, &self.names(), &own)
     }
 
     /// The spans of the sampled requests since the last call.

@@ -94,11 +94,6 @@ impl Histogram {
         self.sum += other.sum;
     }
 
-    /// Adds these counts to others, bucket by bucket.
-    pub(crate) fn add_to(&self, counts: &mut [u64]) {
-        counts.iter_mut().zip(self.counts).for_each(|(sum, count)| *sum += count);
-    }
-
     /// Cumulative counts, as Prometheus wants them; the last is the total.
     pub(crate) fn cumulative(&self) -> impl Iterator<Item = u64> + '_ {
         self.counts.iter().scan(0, |sum, count| {

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasherDefault;
 
 use smov_model::flag::Flags;
-use smov_model::record::{EdgeCount, Row, SeriesCount};
+use smov_model::record::{EdgeCount, Row};
 
-use super::metrics::{BUCKETS, Key, Metrics, Mix, NOT_GRPC, Reporter};
+use super::metrics::{Key, Metrics, Mix, NOT_GRPC, Reporter};
 use super::trace::{Trace, short};
 use crate::names::{Names, PeerId, PeerLabels};
 
@@ -58,36 +58,6 @@ pub(crate) fn edges(tally: &Tally, names: &Names, own: &PeerLabels) -> Vec<EdgeC
         EdgeCount { source, source_cluster, service, kube_cluster, protocol, requests, failures, bytes, mutual_tls }
     };
     edges.into_iter().map(edge).collect()
-}
-
-/// Series of one proxy, at most; there are as many as services times clusters times flags that happen.
-const SERIES: usize = 256;
-
-/// What the pod's own calls did, for charts.
-pub(crate) fn series(metrics: &Metrics, names: &Names, own: &PeerLabels) -> Vec<SeriesCount> {
-    let mut all: BTreeMap<(&str, &str, String), SeriesCount> = BTreeMap::new();
-    for (key, counted) in metrics.http.iter().filter(|(key, _)| key.reporter == Reporter::Source) {
-        let cluster = if key.peer == PeerId::UNKNOWN { "" } else { names.peer_labels(key.peer).cluster.as_str() };
-        let service = short(names.service_name(key.service));
-        let place = (service, cluster, key.flags.to_string());
-        if !all.contains_key(&place) && all.len() >= SERIES {
-            continue;
-        }
-        let flags = place.2.clone();
-        let sum = all.entry(place).or_insert_with(|| SeriesCount {
-            source: own.workload.clone(),
-            service: service.to_owned(),
-            kube_cluster: cluster.to_owned(),
-            flags,
-            requests: 0,
-            failures: 0,
-            buckets: vec![0; BUCKETS.len() + 1],
-        });
-        sum.requests += counted.requests;
-        sum.failures += if key.status == 0 || key.status >= 500 { counted.requests } else { 0 };
-        counted.duration.add_to(&mut sum.buckets);
-    }
-    all.into_values().collect()
 }
 
 /// A trace as a row of this proxy.
