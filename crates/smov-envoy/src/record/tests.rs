@@ -38,6 +38,7 @@ fn snapshot() -> Snapshot {
         protected: Vec::new(),
         trust_domain: DEFAULT_TRUST_DOMAIN.into(),
         authorization: Default::default(),
+        telemetry: Default::default(),
     }
 }
 
