@@ -108,13 +108,13 @@ impl Side {
             }),
             Condition::TrustDomain(among) => self.among(among, |wanted| identity(trust_domain(wanted))),
             Condition::RequestPrincipal(among) => self.among(among, |RequestPrincipal { issuer, subject }| {
-                let claim = |name: &str, wanted| json!({"metadata": payload(&[name.to_owned()], json!({"string_match": text(wanted)}))});
+                let claim = |name: &str, wanted| metadata(payload(&[name.to_owned()], json!({"string_match": text(wanted)})));
                 self.all(vec![claim("iss", issuer), claim("sub", subject)])
             }),
             Condition::Claim(path, among) => self.among(among, |wanted| {
                 let value = json!({"string_match": text(wanted)});
                 let either = json!({"or_match": {"value_matchers": [{"list_match": {"one_of": value}}, value]}});
-                json!({"metadata": payload(path, either)})
+                metadata(payload(path, either))
             }),
             Condition::Header(name, among) => self.among(among, |wanted| json!({"header": header(name, wanted, false)})),
             Condition::Host(among) => self.among(among, |wanted| json!({"header": header(":authority", wanted, true)})),
@@ -135,7 +135,7 @@ impl Side {
                     Some(member) => json!({"list_match": {"one_of": {"string_match": text(&TextMatch::of(member))}}}),
                     None => json!({"string_match": text(&TextMatch::of(wanted))}),
                 };
-                json!({"metadata": {"filter": filter, "path": [{"key": key}], "value": value}})
+                metadata(json!({"filter": filter, "path": [{"key": key}], "value": value}))
             }),
         }
     }
@@ -187,6 +187,11 @@ fn header(name: &str, wanted: &TextMatch, ignores_case: bool) -> Value {
         matcher["ignore_case"] = json!(true);
     }
     json!({"name": name, "string_match": matcher})
+}
+
+/// What filters have noted about the request.
+fn metadata(matcher: Value) -> Value {
+    json!({"sourced_metadata": {"metadata_matcher": matcher}})
 }
 
 fn payload(path: &[String], value: Value) -> Value {
