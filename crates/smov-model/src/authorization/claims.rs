@@ -11,9 +11,9 @@ pub enum Claim {
     /// A text.
     Text(String),
     /// Several values.
-    List(Vec<Claim>),
+    List(Vec<Self>),
     /// Claims inside a claim.
-    Object(BTreeMap<String, Claim>),
+    Object(BTreeMap<String, Self>),
     /// What no policy can look at.
     #[default]
     Other,
