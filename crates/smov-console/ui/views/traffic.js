@@ -2,6 +2,7 @@
 
 import { SERVICES } from '../core.js';
 import { announce, call, h, icon, kept, mark, put, t, toast, translate } from '../dom.js';
+import { mount as mountScenarios } from '../parts/scenarios.js';
 import { breakerFold } from '../traffic/breaker.js';
 import { canaryCard } from '../traffic/canary.js';
 import { askConflict } from '../traffic/conflict.js';
@@ -19,8 +20,15 @@ const ICONS = { user: 'users', movie: 'film', booking: 'ticket' };
 const PARTS = { weight: 'weight', canary: 'canary', fault: 'fault', retry: 'retry', timeout: 'retry', breaker: 'breaker', outlier: 'breaker', pool: 'breaker', mirror: 'mirror' };
 
 export function mount(page) {
-  const view = new Traffic(page);
-  return { node: view.node, title: 'traffic.title', subtitle: 'traffic.sub', show: query => view.show(query), changed: topics => view.changed(topics), words: () => view.words(), tick: () => view.tick(), hide: () => view.hide() };
+  const view = new Traffic(page), scenarios = mountScenarios(page);
+  view.node.append(scenarios.node);
+  return {
+    node: view.node, title: 'traffic.title', subtitle: 'traffic.sub',
+    show: query => { view.show(query); scenarios.show(query); },
+    changed: topics => { view.changed(topics); scenarios.changed(topics); },
+    words: () => { view.words(); scenarios.words(); },
+    tick: () => view.tick(), hide: () => view.hide(),
+  };
 }
 
 class Traffic {
