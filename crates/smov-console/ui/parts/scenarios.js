@@ -39,12 +39,14 @@ class Gallery {
     this.node = h('section', { class: 'scenario-gallery', id: 'scenarios', 'aria-labelledby': 'h-scenarios', tabindex: '-1' }, h('div', { class: 'sec-h' }, this.title, this.sub), this.state, this.list);
   }
 
-  begin() { this.#ready = true; this.draw(); return this.load(); }
+  async begin() { this.#ready = true; this.draw(); await this.load(); this.#come(); }
 
   show() {
-    if (this.#ready) this.load();
-    if (location.hash === '#scenarios') requestAnimationFrame(() => { this.node.scrollIntoView({ block: 'start' }); this.node.focus({ preventScroll: true }); });
+    if (this.#ready) { this.load(); this.#come(); }
   }
+
+  /** `#scenarios` in the address leads here, once there are cards. */
+  #come() { if (location.hash === '#scenarios') requestAnimationFrame(() => { this.node.scrollIntoView({ block: 'start' }); this.node.focus({ preventScroll: true }); }); }
 
   /** Something that scenarios change is news: ask again, once for a burst of news. */
   changed(topics) {
