@@ -2,9 +2,13 @@
 
 /** Runs in the page: the control of this name, or an error that lists what there is. */
 function control(wanted, kind) {
-  const shown = element => element.checkVisibility({ opacityProperty: true, visibilityProperty: true });
+  const seen = element => element.checkVisibility({ opacityProperty: true, visibilityProperty: true });
+  // A switch is drawn by its label.
+  const shown = element => seen(element) || (element.labels?.[0] ? seen(element.labels[0]) : false);
   const labelled = element => (element.getAttribute('aria-labelledby') ?? '').split(' ').map(id => document.getElementById(id)?.textContent.trim()).filter(Boolean).join(' ');
-  const name = element => (element.getAttribute('aria-label') || labelled(element) || element.labels?.[0]?.textContent.trim() || element.textContent.trim()).replace(/\s+/g, ' ');
+  // Behind a name of the navigation stands the key that does the same.
+  const plain = element => { const copy = element.cloneNode(true); for (const part of copy.querySelectorAll('kbd,[aria-hidden=true]')) part.remove(); return copy.textContent.trim().replace(/(\D)\d$/, '$1'); };
+  const name = element => (element.getAttribute('aria-label') || labelled(element) || element.labels?.[0]?.textContent.trim() || plain(element)).replace(/\s+/g, ' ');
   const kinds = { any: 'a[href],button,summary,input,select,[role=button],[role=tab],[role=switch],[role=option],[role=menuitem],[role=row][tabindex]' };
   const dialog = [...document.querySelectorAll('dialog[open]')].at(-1);
   const all = [...(dialog ?? document).querySelectorAll(kinds[kind] ?? kind)].filter(shown);
