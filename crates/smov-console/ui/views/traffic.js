@@ -50,7 +50,8 @@ class Traffic {
       h('div', { class: 'stack' }, this.parts.weight.node, this.parts.canary.node, this.parts.fault.node, h('section', { class: 'card folds', 'aria-label': 'Istio' }, this.parts.retry.node, this.parts.breaker.node, this.parts.mirror.node)),
       h('div', { class: 'stack side' }, this.preview.node, this.history.node));
     this.preview.node.querySelector('.sc').append(this.verify.node);
-    this.node = h('div', { class: 'traffic' }, this.notice, this.tablist, this.panel);
+    this.scenarios = mountScenarios(page);
+    this.node = h('div', { class: 'traffic' }, this.notice, this.tablist, this.panel, this.scenarios.node);
     for (const [name, part] of Object.entries(this.parts)) part.node.addEventListener('toggle', () => { if (part.node.open) this.#remember(name); });
   }
 
@@ -100,6 +101,7 @@ class Traffic {
     if (SERVICES.includes(service) && service !== this.form.service) this.form.choose(service);
     this.#wanted = { weight: w !== null && /^\d{1,3}$/.test(w) && Number(w) <= 100 ? Number(w) : null, section: this.#section };
     this.#schedule();
+    this.scenarios.show(query);
     this.read();
   }
   hide() { this.#shown = false; }
@@ -133,12 +135,13 @@ class Traffic {
   }
 
   changed(topics) {
+    this.scenarios.changed(topics);
     if (topics.has('rules') || topics.has('all') || SERVICES.some(service => topics.has(`cfg:${service}`))) this.read();
     if (topics.has('mesh')) this.verify.tell(this.page.store.mesh?.as_of);
     if ([...topics].some(topic => topic.startsWith('lamps:') || topic === 'mesh')) this.verify.look();
     if ([...topics].some(topic => topic === 'pods' || topic.startsWith('cfg:') || topic === 'all')) this.#schedule();
   }
-  words() { translate(this.node); this.#schedule(); }
+  words() { translate(this.node); this.scenarios.words(); this.#schedule(); }
   tick() { this.parts.breaker.tick(); this.verify.look(); }
 
   #statements() {
