@@ -50,8 +50,9 @@ class Traffic {
       h('div', { class: 'stack' }, this.parts.weight.node, this.parts.canary.node, this.parts.fault.node, h('section', { class: 'card folds', 'aria-label': 'Istio' }, this.parts.retry.node, this.parts.breaker.node, this.parts.mirror.node)),
       h('div', { class: 'stack side' }, this.preview.node, this.history.node));
     this.preview.node.querySelector('.sc').append(this.verify.node);
+    this.loading = h('p', { class: 'empty' });
     this.scenarios = mountScenarios(page);
-    this.node = h('div', { class: 'traffic' }, this.notice, this.tablist, this.panel, this.scenarios.node);
+    this.node = h('div', { class: 'traffic' }, this.notice, this.tablist, this.loading, this.panel, this.scenarios.node);
     for (const [name, part] of Object.entries(this.parts)) part.node.addEventListener('toggle', () => { if (part.node.open) this.#remember(name); });
   }
 
@@ -199,6 +200,8 @@ class Traffic {
     this.notice.hidden = trouble === '';
     put(this.notice.lastElementChild, trouble);
     this.panel.hidden = form.resources === null;
+    this.loading.hidden = form.resources !== null || form.error !== null;
+    put(this.loading, t('loading'));
     if (form.resources === null) return;
     for (const part of Object.values(this.parts)) part.draw();
     this.preview.ask();
