@@ -258,6 +258,7 @@ async function worst() {
   });
   if (process.env.KUBECONFIG) await check('a Deny-all policy: reset through the operator door takes it away', async () => {
     await apply({ apiVersion: 'security.istio.io/v1', kind: 'AuthorizationPolicy', metadata: { name: 'deny-all', namespace: 'theater-msa' }, spec: {} });
+    await until('requests are denied', 20_000, async () => (await fetch(`${base}/users/`)).status === 403);
     const page = await view(operator);
     await page.until(`[...document.querySelectorAll('.moments li[data-kind=change]')].some(row => /deny-all/.test(row.textContent))`, 10_000, 'the change is told');
     const answer = await post(operator, '/reset', {});
