@@ -36,6 +36,7 @@ fn door() -> Door {
         records: Arc::new(FakeRecords),
         explain: Arc::new(FakeExplain),
         configuration: Arc::new(FakeConfiguration::default()),
+        workloads: Arc::new(crate::fakes::FakeWorkloads::default()),
         series: smov_console::series::Series::default(),
         allowed_hosts: AllowedHosts::loopback_and([]),
         assets: Assets::embedded(),

@@ -12,7 +12,9 @@ use smov_console::ports::workloads::Action;
 use smov_console::view::cluster::{DeploymentView, LinkState, LinkView, PodView, PodsView, Sight};
 use smov_console::{Console, Live, ServiceId, router};
 
-use crate::fakes::{BEGIN, Browser, FakeBaseline, FakeIngress, FakeLink, FakeRecords, FakeWorkloads, relayed, running};
+use crate::fakes::{
+    BEGIN, Browser, FakeBaseline, FakeConfiguration, FakeExplain, FakeIngress, FakeLink, FakeRecords, FakeWorkloads, relayed, running,
+};
 use crate::router::{call, get, json_of, post};
 
 fn app(live: &Live) -> (axum::Router, FakeWorkloads) {
@@ -23,7 +25,10 @@ fn app(live: &Live) -> (axum::Router, FakeWorkloads) {
         traffic: Arc::new(runner),
         baseline: Arc::new(FakeBaseline(Ok(Vec::new()))),
         link: Arc::new(FakeLink(live.clone())),
+        configuration: Arc::new(FakeConfiguration::default()),
         workloads: Arc::new(workloads.clone()),
+        series: smov_console::series::Series::default(),
+        explain: Arc::new(FakeExplain),
         records: Arc::new(FakeRecords),
         allowed_hosts: AllowedHosts::loopback_and([]),
         assets: Assets::embedded(),
