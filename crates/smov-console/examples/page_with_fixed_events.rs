@@ -30,8 +30,8 @@ use serde_json::{Value, json};
 use smov_console::assets::Assets;
 use smov_console::guard::{AllowedHosts, guard};
 use smov_console::load::{LoadLimits, LoadRunner, SeededIds};
-use smov_console::ports::workloads::{Ability, Action, Done, LogQuery, LogStream, ObjectRef, UsageView, Workloads};
 use smov_console::ports::scenarios::{ScenarioDone, ScenarioView, Scenarios};
+use smov_console::ports::workloads::{Ability, Action, Done, LogQuery, LogStream, ObjectRef, UsageView, Workloads};
 use smov_console::ports::{Baseline, Changed, Configuration, Ingress, LinkChange, LinkSwitch, Records, TrafficRequest};
 use smov_console::problem::Problem;
 use smov_console::view::cluster::{

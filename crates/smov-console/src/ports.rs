@@ -2,8 +2,8 @@
 
 pub mod configuration;
 mod inspect;
-pub mod workloads;
 pub mod scenarios;
+pub mod workloads;
 
 use std::borrow::Cow;
 

@@ -22,8 +22,8 @@ use serde::Deserialize;
 use crate::assets::Assets;
 use crate::guard::{AllowedHosts, guard};
 use crate::live::Live;
-use crate::ports::workloads::Workloads;
 use crate::ports::scenarios::Scenarios;
+use crate::ports::workloads::Workloads;
 use crate::ports::{Baseline, Configuration, Explain, LinkSwitch, Records, Traffic};
 use crate::series::{Series, SeriesView};
 

@@ -95,13 +95,7 @@ struct Connected {
 
 impl Proxies {
     pub(crate) fn new(traces: Arc<Traces>) -> Self {
-        Self {
-            table: Mutex::default(),
-            progress: watch::channel(0).0,
-            rows: RowBus::new(),
-            metrics: Metrics::default(),
-            traces,
-        }
+        Self { table: Mutex::default(), progress: watch::channel(0).0, rows: RowBus::new(), metrics: Metrics::default(), traces }
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {

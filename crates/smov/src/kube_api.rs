@@ -194,7 +194,11 @@ impl Cluster {
         let request = Self::request(Method::GET, &uri, None).map(kube::client::Body::from);
         let answer = self.client.send(request).await.map_err(|error| unreachable(error.to_string()))?;
         if !answer.status().is_success() {
-            return Err(CallError::Refused { code: answer.status().as_u16(), message: format!("{uri}: {}", answer.status()), causes: Vec::new() });
+            return Err(CallError::Refused {
+                code: answer.status().as_u16(),
+                message: format!("{uri}: {}", answer.status()),
+                causes: Vec::new(),
+            });
         }
         let mut body = std::pin::pin!(answer.into_body());
         let mut rest: Vec<u8> = Vec::new();

@@ -37,10 +37,10 @@ mod inspector;
 mod kills;
 #[path = "mesh/link.rs"]
 mod link;
-#[path = "mesh/policies.rs"]
-mod policies;
 #[path = "mesh/observability.rs"]
 mod observability;
+#[path = "mesh/policies.rs"]
+mod policies;
 #[path = "mesh/programs.rs"]
 mod programs;
 #[path = "mesh/requests.rs"]

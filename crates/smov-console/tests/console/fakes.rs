@@ -8,8 +8,8 @@ use futures_util::{FutureExt, StreamExt};
 use http::StatusCode;
 use serde_json::{Value, json};
 use smov_console::live::{Reader, Subscription};
-use smov_console::ports::workloads::{Ability, Action, Done, LogQuery, LogStream, ObjectRef, UsageView, Workloads};
 use smov_console::ports::scenarios::{ScenarioDone, ScenarioView, Scenarios};
+use smov_console::ports::workloads::{Ability, Action, Done, LogQuery, LogStream, ObjectRef, UsageView, Workloads};
 use smov_console::ports::{
     Baseline, Changed, Configuration, Explain, ExplainRequest, Ingress, LinkChange, LinkSwitch, Records, TrafficRequest,
 };

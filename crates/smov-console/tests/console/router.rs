@@ -18,8 +18,8 @@ use smov_console::{Console, Live, ServiceId, router};
 use tower::ServiceExt;
 
 use crate::fakes::{
-    BEGIN, FakeBaseline, FakeConfiguration, FakeExplain, FakeIngress, FakeLink, FakeRecords, FakeScenarios, FakeWorkloads, events, hub, relayed, running,
-    split,
+    BEGIN, FakeBaseline, FakeConfiguration, FakeExplain, FakeIngress, FakeLink, FakeRecords, FakeScenarios, FakeWorkloads, events, hub,
+    relayed, running, split,
 };
 
 fn console(live: &Live, baseline: Result<Vec<Changed>, Problem>, assets: Assets) -> Router {

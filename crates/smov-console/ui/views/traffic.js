@@ -20,14 +20,10 @@ const ICONS = { user: 'users', movie: 'film', booking: 'ticket' };
 const PARTS = { weight: 'weight', canary: 'canary', fault: 'fault', retry: 'retry', timeout: 'retry', breaker: 'breaker', outlier: 'breaker', pool: 'breaker', mirror: 'mirror' };
 
 export function mount(page) {
-  const view = new Traffic(page), scenarios = mountScenarios(page);
-  view.node.append(scenarios.node);
+  const view = new Traffic(page);
   return {
     node: view.node, title: 'traffic.title', subtitle: 'traffic.sub',
-    show: query => { view.show(query); scenarios.show(query); },
-    changed: topics => { view.changed(topics); scenarios.changed(topics); },
-    words: () => { view.words(); scenarios.words(); },
-    tick: () => view.tick(), hide: () => view.hide(),
+    show: query => view.show(query), changed: topics => view.changed(topics), words: () => view.words(), tick: () => view.tick(), hide: () => view.hide(),
   };
 }
 

@@ -153,7 +153,7 @@ impl Node {
             Self::Compare(comparison, left, right) => compare(*comparison, &left.evaluate(look_up)?, &right.evaluate(look_up)?)?,
             Self::In(left, list) => {
                 let value = left.evaluate(look_up)?;
-                list.iter().any(|item| *item == value)
+                list.contains(&value)
             }
             Self::Call(of, test, argument) => {
                 let value = text(of)?;
