@@ -1,5 +1,7 @@
 //! The page in a real Chromium, on a real mesh: ui.md's acceptance checks and the element-by-element list of `tests/browser`.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};

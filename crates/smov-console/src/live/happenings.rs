@@ -22,7 +22,7 @@ impl Live {
         let now = self.now();
         let place = Place { cluster: cluster.to_owned(), namespace: namespace.to_owned(), app: app.to_owned() };
         let mut board = self.board();
-        let (id, moments) = board.outages.acted(place, cause, now);
+        let (id, moments) = board.outages.acted(&place, cause, now);
         for moment in moments {
             board.timeline.put(moment, now);
         }

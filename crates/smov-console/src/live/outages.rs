@@ -106,8 +106,8 @@ fn seen_of(view: &PodsView) -> BTreeMap<(String, String), Seen> {
 
 impl Outages {
     /// Somebody here did something. Gives the name of its entry in the timeline.
-    pub(crate) fn acted(&mut self, place: Place, cause: Cause, began: u64) -> (String, Vec<Moment>) {
-        if let Some(open) = self.open.get_mut(&place)
+    pub(crate) fn acted(&mut self, place: &Place, cause: Cause, began: u64) -> (String, Vec<Moment>) {
+        if let Some(open) = self.open.get_mut(place)
             && (open.ready_at.is_none() && matches!((&open.cause, &cause), (Cause::Scaled(0), Cause::Scaled(_)))
                 || open.cause == Cause::Lost && open.began >= began)
         {
@@ -117,9 +117,9 @@ impl Outages {
                 open.began = began;
             }
             let id = open.id.clone();
-            return (id, self.moment(&place, began).into_iter().collect());
+            return (id, self.moment(place, began).into_iter().collect());
         }
-        let before = self.seen.get(&place).cloned().unwrap_or_default();
+        let before = self.seen.get(place).cloned().unwrap_or_default();
         let id = format!("outage:{}/{}/{}:{began}", place.cluster, place.namespace, place.app);
         let outage = Outage {
             id: id.clone(),
@@ -134,9 +134,9 @@ impl Outages {
             ready_at: None,
             recovered: BTreeSet::new(),
         };
-        let earlier = self.close(&place, began);
+        let earlier = self.close(place, began);
         self.open.insert(place.clone(), outage);
-        (id, earlier.into_iter().chain(self.moment(&place, began)).collect())
+        (id, earlier.into_iter().chain(self.moment(place, began)).collect())
     }
 
     /// Ends what is followed of an app, because something else begins there.
@@ -169,7 +169,7 @@ impl Outages {
             if fewer && reopened {
                 let cause = if seen.wanted == 0 { Cause::Scaled(0) } else { Cause::Lost };
                 self.seen.insert(place.clone(), old);
-                told.extend(self.acted(place.clone(), cause, now).1);
+                told.extend(self.acted(&place, cause, now).1);
                 self.seen.insert(place.clone(), seen.clone());
             }
             told.extend(self.judge(&place, &seen, now));

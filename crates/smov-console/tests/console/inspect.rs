@@ -37,6 +37,7 @@ fn door() -> Door {
         explain: Arc::new(FakeExplain),
         configuration: Arc::new(FakeConfiguration::default()),
         workloads: Arc::new(crate::fakes::FakeWorkloads::default()),
+        scenarios: Arc::new(crate::fakes::FakeScenarios),
         series: smov_console::series::Series::default(),
         allowed_hosts: AllowedHosts::loopback_and([]),
         assets: Assets::embedded(),

@@ -370,7 +370,7 @@ async fn the_link_is_shown_and_changed_where_there_is_one() {
 
 #[tokio::test]
 async fn scenarios_are_listed_applied_and_put_back() {
-    let app = plain(&hub());
+    let app = plain(&hub("e"));
     let listed = json_of(get(&app, "/api/v1/scenarios").await).await;
     assert_eq!(listed["scenarios"][1]["name"], "delay");
     let done = json_of(post(&app, "/api/v1/scenarios/delay/apply", "{}").await).await;
@@ -386,7 +386,7 @@ async fn scenarios_are_listed_applied_and_put_back() {
 
 #[tokio::test]
 async fn the_glossary_is_served_whole() {
-    let terms = json_of(get(&plain(&hub()), "/api/v1/glossary").await).await;
+    let terms = json_of(get(&plain(&hub("e")), "/api/v1/glossary").await).await;
     let terms = terms["terms"].as_array().unwrap();
     assert_eq!(terms.len(), smov_console::glossary::terms().len());
     let flag = terms.iter().find(|term| term["key"] == "flag.UH").unwrap();

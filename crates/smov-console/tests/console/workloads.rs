@@ -27,6 +27,7 @@ fn app(live: &Live) -> (axum::Router, FakeWorkloads) {
         link: Arc::new(FakeLink(live.clone())),
         configuration: Arc::new(FakeConfiguration::default()),
         workloads: Arc::new(workloads.clone()),
+        scenarios: Arc::new(crate::fakes::FakeScenarios),
         series: smov_console::series::Series::default(),
         explain: Arc::new(FakeExplain),
         records: Arc::new(FakeRecords),

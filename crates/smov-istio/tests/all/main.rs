@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod analyzers;
+#[cfg(test)]
 mod authorization;
 #[cfg(test)]
 mod compile;
@@ -21,6 +22,7 @@ mod schema;
 mod telemetry;
 #[cfg(test)]
 mod theatre;
+#[cfg(test)]
 mod told;
 #[cfg(test)]
 mod validate;

@@ -68,7 +68,8 @@ pub(crate) fn begin(
         Incoming::Undecided(ids) => (ids, false),
     };
     let side = worker.shared.sampling(direction);
-    if !decided && !(is_drawn(side.share, id) && worker.begun.one_more(worker.shared.age().as_secs())) {
+    let taken = decided || (is_drawn(side.share, id) && worker.begun.one_more(worker.shared.age().as_secs()));
+    if !taken {
         context::write_not_sampled(&mut parts.headers);
         return None;
     }

@@ -280,7 +280,7 @@ impl Writer<'_> {
 /// The pod that a switch is meant for.
 fn newest_pod(seen: &SeenCluster, item: &Item, deployment: &str) -> Result<String, ScenarioError> {
     let start = format!("{deployment}-");
-    let names = seen.pods.iter().filter_map(|pod| pod["metadata"]["name"].as_str());
+    let mut names = seen.pods.iter().filter_map(|pod| pod["metadata"]["name"].as_str());
     let missing = || ScenarioError::NotReady { cluster: item.cluster.clone(), deployment: deployment.to_owned(), wanted: 1 };
-    names.filter(|name| name.starts_with(&start)).next_back().map(str::to_owned).ok_or_else(missing)
+    names.rfind(|name| name.starts_with(&start)).map(str::to_owned).ok_or_else(missing)
 }

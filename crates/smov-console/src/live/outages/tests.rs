@@ -64,7 +64,7 @@ fn by_kind(moments: &[Moment], kind: MomentKind) -> &Moment {
 fn a_killed_process_is_measured_from_the_kill_to_the_first_answer() {
     let mut outages = Outages::default();
     assert!(outages.see("ctx2", &view(1, &[("m-1", true, 0)]), SECOND).is_empty());
-    let (id, began) = outages.acted(place(), Cause::Killed { pod: "m-1".into(), container: "movie-service".into() }, 2 * SECOND);
+    let (id, began) = outages.acted(&place(), Cause::Killed { pod: "m-1".into(), container: "movie-service".into() }, 2 * SECOND);
     assert!(began[0].effect.as_ref().unwrap().open);
     assert!(outages.see("ctx2", &view(1, &[("m-1", true, 0)]), 2 * SECOND + 1).is_empty(), "an old picture ends nothing");
     outages.request(&row(2 * SECOND - 1, None));
@@ -91,7 +91,7 @@ fn a_pod_that_kubectl_deletes_is_noticed_and_its_successor_ends_it() {
     let lost = outages.see("ctx2", &view(1, &[]), 2 * SECOND);
     assert_eq!(lost[0].kind, MomentKind::Fault);
     // Whoever asked through this page learns of it a moment later: one entry, not two.
-    let (id, told) = outages.acted(place(), Cause::Deleted("m-1".into()), 2 * SECOND - 50_000);
+    let (id, told) = outages.acted(&place(), Cause::Deleted("m-1".into()), 2 * SECOND - 50_000);
     assert_eq!(id, lost[0].id);
     assert_eq!(told[0].kind, MomentKind::Kill);
     let over = outages.see("ctx2", &view(1, &[("m-2", true, 0)]), 4 * SECOND);
@@ -106,7 +106,7 @@ fn fewer_pods_that_are_wanted_are_no_outage_and_none_are() {
     let gone = outages.see("ctx2", &view(0, &[]), 3 * SECOND);
     assert_eq!((gone[0].kind, gone[0].text_en.as_str()), (MomentKind::Scale, "movie-service · ctx2: 1 → 0 pods"));
     assert!(outages.see("ctx2", &view(1, &[]), 8 * SECOND).is_empty());
-    let (id, _) = outages.acted(place(), Cause::Scaled(1), 8 * SECOND);
+    let (id, _) = outages.acted(&place(), Cause::Scaled(1), 8 * SECOND);
     assert_eq!(id, gone[0].id, "the way back belongs to what it ends");
     let back = outages.see("ctx2", &view(1, &[("m-3", true, 0)]), 9 * SECOND);
     assert_eq!(by_kind(&back, MomentKind::Ready).duration_ms, Some(6_000));
@@ -116,7 +116,7 @@ fn fewer_pods_that_are_wanted_are_no_outage_and_none_are() {
 fn a_rollout_is_over_when_no_pod_of_before_is_left() {
     let mut outages = Outages::default();
     outages.see("ctx2", &view(1, &[("m-1", true, 0)]), SECOND);
-    outages.acted(place(), Cause::Restarted, 2 * SECOND);
+    outages.acted(&place(), Cause::Restarted, 2 * SECOND);
     assert!(outages.see("ctx2", &view(1, &[("m-1", true, 0), ("m-2", true, 0)]), 3 * SECOND).is_empty());
     let over = outages.see("ctx2", &view(1, &[("m-2", true, 0)]), 4 * SECOND);
     let ready = by_kind(&over, MomentKind::Ready);

@@ -127,7 +127,7 @@ pub(crate) fn add(findings: &mut Vec<FindingView>, more: Vec<FindingView>) {
             findings.push(finding);
         }
     }
-    findings.sort_by(|one, other| (one.line, one.column, one.severity).cmp(&(other.line, other.column, other.severity)));
+    findings.sort_by_key(|finding| (finding.line, finding.column, finding.severity));
 }
 
 /// Everything that does not fit together in a world.

@@ -153,7 +153,7 @@ impl Known {
         match news {
             RuleEvent::Applied(object) => {
                 let (reference, object) = named(object);
-                self.changed(&cluster, kind, reference, Some(object), now).into_iter().collect()
+                self.changed(&cluster, kind, reference, Some(&object), now).into_iter().collect()
             }
             RuleEvent::Deleted(object) => {
                 let (reference, _) = named(object);
@@ -171,24 +171,24 @@ impl Known {
                     before.map(|(_, reference)| reference.clone()).filter(|known| !objects.contains_key(known)).collect();
                 let mut seen: Vec<Seen> = gone.into_iter().filter_map(|gone| self.changed(&cluster, kind, gone, None, now)).collect();
                 seen.extend(
-                    objects.into_iter().filter_map(|(reference, object)| self.changed(&cluster, kind, reference, Some(object), now)),
+                    objects.into_iter().filter_map(|(reference, object)| self.changed(&cluster, kind, reference, Some(&object), now)),
                 );
                 seen
             }
         }
     }
 
-    fn changed(&mut self, cluster: &str, kind: &Kind, reference: Reference, object: Option<Value>, now: u64) -> Option<Seen> {
+    fn changed(&mut self, cluster: &str, kind: &Kind, reference: Reference, object: Option<&Value>, now: u64) -> Option<Seen> {
         let key = (cluster.to_owned(), reference);
-        let before = match &object {
+        let before = match object {
             Some(object) => self.objects.insert(key.clone(), object.clone()),
             None => self.objects.remove(&key),
         };
         let uid = |object: &Value| object["metadata"]["uid"].clone();
         // Made anew under the same name: nothing of the old one was changed.
-        let same = before.as_ref().zip(object.as_ref()).is_none_or(|(old, new)| uid(old) == uid(new));
-        let item = item(&key.1, kind, before.as_ref().filter(|_| same), object.as_ref())?;
-        let (origin, by) = object.as_ref().map_or_else(|| (unknown(), String::new()), |object| writer(object, before.as_ref()));
+        let same = before.as_ref().zip(object).is_none_or(|(old, new)| uid(old) == uid(new));
+        let item = item(&key.1, kind, before.as_ref().filter(|_| same), object)?;
+        let (origin, by) = object.map_or_else(|| (unknown(), String::new()), |object| writer(object, before.as_ref()));
         Some(Seen { cluster: cluster.to_owned(), origin, by, at: now, item })
     }
 }
