@@ -109,6 +109,7 @@ mod tests {
         stranger.wait().unwrap();
         assert_eq!(fs::read_dir(folder.path().join("pids")).unwrap().count(), 0);
     }
+
     #[test]
     fn what_left_its_group_and_outlived_its_leader_is_killed_too() {
         let folder = tempfile::tempdir().unwrap();
@@ -120,6 +121,10 @@ mod tests {
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
+        // Until setsid has become what it starts, there is a moment without an environment.
+        while fs::read_to_string(format!("/proc/{}/cmdline", stray.id())).is_ok_and(|command| !command.starts_with("/bin/sleep")) {
+            std::thread::yield_now();
+        }
         assert_eq!(ledger.sweep().unwrap(), 1);
         assert!(!stray.wait().unwrap().success());
     }

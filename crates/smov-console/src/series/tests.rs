@@ -55,7 +55,8 @@ fn a_pod_that_does_not_answer_leaves_a_gap() {
 #[test]
 fn percentiles_are_those_of_histogram_quantile() {
     let series = Series::default();
-    let text = |five: u64, ten: u64, all: u64| bucket("5", five) + &bucket("10", ten) + &bucket("+Inf", all);
+    let text =
+        |five: u64, ten: u64, all: u64| requests("ctx1", "200", "-", all) + &bucket("5", five) + &bucket("10", ten) + &bucket("+Inf", all);
     series.take(100_000, scrape("a", text(0, 0, 0)));
     series.take(105_000, scrape("a", text(50, 90, 100)));
     let view = series.view(110_000, 1);
