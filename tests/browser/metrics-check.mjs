@@ -25,7 +25,7 @@ async function traffic(count) {
 async function everywhere() {
   for (const lang of ['ko', 'en']) for (const theme of ['light', 'dark']) {
     await check(`2, 4, 22, 25 ${lang} ${theme}: no console error, contrast, names, targets, ids, one h1, one language`, async () => {
-      const page = await open(`/metrics?lang=${lang}&theme=${theme}`);
+      const page = await open(`/charts?lang=${lang}&theme=${theme}`);
       await shown(page);
       const text = await page.run(() => document.querySelector('.metrics').textContent + [...document.querySelectorAll('.metrics [aria-label]')].map(one => one.getAttribute('aria-label')).join(' '));
       if (lang === 'en') must(!/[가-힣]/.test(text), `Hangul in English: ${/.{0,20}[가-힣]+.{0,20}/.exec(text)}`);
@@ -37,7 +37,7 @@ async function everywhere() {
     });
   }
   await check('3 no sideways scrolling from 360 to 1920', async () => {
-    const page = await open('/metrics?lang=ko');
+    const page = await open('/charts?lang=ko');
     await shown(page);
     for (const width of [360, 390, 768, 1024, 1440, 1920]) {
       await page.size(width, 900, width < 800);
@@ -56,7 +56,7 @@ async function figures() {
     await traffic(sent);
     const view = await series(60), sum = one => one.table.reduce((total, row) => total + row.requests, 0);
     must(sum(view) - sum(before) >= sent, `${sum(view)} after ${sum(before)}`);
-    const page = await open('/metrics?minutes=60&lang=en');
+    const page = await open('/charts?minutes=60&lang=en');
     await shown(page);
     const rows = await page.run(() => [...document.querySelectorAll('.metrics .figures tbody tr')].map(row => [...row.cells].map(cell => cell.textContent.trim())));
     const names = { user: 'Users', movie: 'Movies', booking: 'Bookings' };
@@ -69,7 +69,7 @@ async function figures() {
     for (const line of lines) { same(line.requests.length, steps, 'steps'); must(line.requests[0] === null, 'an hour ago nobody was looking'); }
   });
   await check('clusters together or apart, one service, in the address', async () => {
-    const page = await open('/metrics?svc=user&clusters=together&minutes=5&lang=en');
+    const page = await open('/charts?svc=user&clusters=together&minutes=5&lang=en');
     await page.until(`document.querySelectorAll('.metrics .chart').length === 3`, 10_000, 'three charts');
     must((await page.run(() => document.querySelectorAll('.metrics .chart')[2].textContent)).includes('p50'), 'percentiles side by side');
     await page.run(() => { const [service] = document.querySelectorAll('.metrics select'); service.value = ''; service.dispatchEvent(new Event('change')); });
@@ -80,7 +80,7 @@ async function figures() {
 
 async function hands() {
   await check('24 keyboard only: a chart is read step by step, Enter leads to the requests of that moment', async () => {
-    const page = await open('/metrics?lang=en&minutes=5');
+    const page = await open('/charts?lang=en&minutes=5');
     await shown(page);
     await page.run(() => document.querySelector('.metrics canvas').focus());
     await page.key('End');

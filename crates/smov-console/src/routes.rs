@@ -96,9 +96,9 @@ pub fn router(console: Console) -> Router {
         .route("/traffic-history", get(seed::traffic_history))
         .route("/", get(index))
         .route("/index.html", get(index))
-        // The views of the page: `ui/views.js` knows the same paths.
+        // The views of the page: `ui/views.js` knows the same paths. `/metrics` is not one of them: Prometheus reads it at both doors.
         .route("/inspect", get(index))
-        .route("/metrics", get(index))
+        .route("/charts", get(index))
         .route("/traffic", get(index))
         .route("/config", get(index))
         .route("/deployments", get(index))

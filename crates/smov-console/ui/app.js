@@ -417,7 +417,7 @@ explainOnClick();
 // ---------------------------------------------------------------- keyboard
 
 const SHORTCUTS = {
-  1: () => (shown === 'live' ? (scrollTo({ top: 0 }), find('main').focus()) : navigate('/')), 2: () => navigate('/inspect'), 3: () => navigate('/metrics'), 4: () => navigate('/traffic'), 6: () => navigate('/config'), 8: () => navigate('/deployments'), s: () => find('play').click(), f: toggleFreeze, m: toggleMine, p: toggleProjector, t: toggleTheme,
+  1: () => (shown === 'live' ? (scrollTo({ top: 0 }), find('main').focus()) : navigate('/')), 2: () => navigate('/inspect'), 3: () => navigate('/charts'), 4: () => navigate('/traffic'), 6: () => navigate('/config'), 8: () => navigate('/deployments'), s: () => find('play').click(), f: toggleFreeze, m: toggleMine, p: toggleProjector, t: toggleTheme,
   l: () => changeLanguage(root.lang === 'ko' ? 'en' : 'ko'), b: () => navigate('/').then(() => { location.hash = '#booking'; }), u: () => find('undo').click(), '?': openKeys,
 };
 function openKeys() {

@@ -2,8 +2,8 @@
 
 import { find, h, mark, put, root, speakAlso, t, toast } from './dom.js';
 
-/** Views by their path; the same paths are served by the console. */
-export const PATHS = { '/': 'live', '/inspect': 'inspect', '/metrics': 'metrics', '/traffic': 'traffic', '/config': 'config', '/deployments': 'deployments' };
+/** Views by their path; the same paths are served by the console. `/metrics` is Prometheus' own. */
+export const PATHS = { '/': 'live', '/inspect': 'inspect', '/charts': 'metrics', '/traffic': 'traffic', '/config': 'config', '/deployments': 'deployments' };
 /** The view that an address names. */
 export const viewOf = url => PATHS[new URL(url, location.href).pathname] ?? 'live';
 
