@@ -1,6 +1,6 @@
 // Metrics: rate, errors and duration of each service, per cluster, as nine charts and as a table. Figures are those of the gateway's sidecar.
 
-import { SERVICES, duration } from '../core.js';
+import { SERVICES, clock, duration } from '../core.js';
 import { call, glyph, h, icon, mark, number, put, root, t } from '../dom.js';
 import { MEASURES, axes, drawn, latest, marks, runs } from '../metrics/series.js';
 
@@ -8,7 +8,7 @@ const WINDOWS = [5, 15, 60];
 const HEIGHT = 136, LEFT = 36, RIGHT = 10, TOP = 8, BOTTOM = 18;
 const color = name => getComputedStyle(root).getPropertyValue(name).trim();
 const value = (measure, amount) => (amount === null ? t('none') : measure === 'latency' ? duration(amount) : measure === 'errors' ? `${amount.toFixed(1)}%` : amount.toFixed(amount < 10 ? 1 : 0));
-const time = ms => new Date(ms).toLocaleTimeString(root.lang, { hour12: false });
+const time = ms => clock(ms * 1000);
 
 export function mount(page) {
   const view = new Metrics(page);
