@@ -112,6 +112,14 @@ test('going back to what is live leaves no draft', () => {
   assert.deepEqual(withoutSection(edit(emptyDraft(), live, 'outlier.on', true), 'outlier'), emptyDraft());
 });
 
+test('a value put back while the change is being applied is still an edit once the change is live', () => {
+  const before = pictures(world()), applying = edit(emptyDraft(), before, 'weight.ctx1', 50);
+  const back = edit(applying, before, 'weight.ctx1', 70, true);
+  assert.deepEqual(back.edits, { 'weight.ctx1': 70 });
+  assert.deepEqual(rebase(back, pictures(world(vs(50, 50), vs(50, 50)))).edits, { 'weight.ctx1': 70 });
+  assert.deepEqual(rebase(back, before).edits, {}, 'and none when the change was refused');
+});
+
 test('a draft stands on the rules as they were, and knows when they were overtaken', () => {
   const before = world(), draft = edit(emptyDraft(), pictures(before), 'weight.ctx1', 50);
   const after = [item('ctx1', vs(90, 10), '8'), ...before.slice(1)];

@@ -32,14 +32,14 @@ export const emptyDraft = () => ({ target: 'both', edits: {}, base: {} });
 /** The clusters that a draft is for, of those that can be read. */
 export const targets = (draft, readable) => (draft.target === 'both' ? CLUSTERS : [draft.target]).filter(cluster => readable.includes(cluster));
 
-/** A draft with `value` for `key`; a value that every target has already is no edit. `live` are the clusters' pictures. */
-export function edit(draft, live, key, value) {
+/** A draft with `value` for `key`; a value that every target has already is no edit, unless `keep` says that the pictures are about to change. `live` are the clusters' pictures. */
+export function edit(draft, live, key, value, keep = false) {
   const base = { ...draft.base };
   if (Object.keys(draft.edits).length === 0) for (const picture of live) for (const kind of KINDS) { const item = picture.items[kind]; if (item) base[`${picture.cluster}/${kind}`] = startOf(item); }
   const edits = { ...draft.edits };
   const wanted = draft.target === 'both' ? live : live.filter(picture => picture.cluster === draft.target);
   const same = wanted.length > 0 && wanted.every(picture => equal(picture.values[key], value));
-  if (same) delete edits[key]; else edits[key] = value;
+  if (same && !keep) delete edits[key]; else edits[key] = value;
   return { ...draft, edits, base: Object.keys(edits).length === 0 ? {} : base };
 }
 

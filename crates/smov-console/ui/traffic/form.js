@@ -11,7 +11,7 @@ export class Form {
 
   /** `storage` keeps texts by key: { get, set }. `onChange` hears of every change of what is shown. */
   constructor(storage, onChange) {
-    Object.assign(this, { storage, onChange, service: 'user', resources: null, reach: [], error: null });
+    Object.assign(this, { storage, onChange, service: 'user', resources: null, reach: [], error: null, applying: false });
   }
 
   get host() { return `${this.service}-service`; }
@@ -51,8 +51,9 @@ export class Form {
   live(key) { return this.lead()?.values[key] ?? null; }
   edited(key) { return key in this.draft.edits; }
   editedSections() { return new Set(Object.keys(this.draft.edits).map(sectionOf)); }
-  set(key, value) { this.#keep(edit(this.draft, this.pictures(), key, value)); }
-  setAll(values) { let { draft } = this; for (const [key, value] of Object.entries(values)) draft = edit(draft, this.pictures(), key, value); this.#keep(draft); }
+  /** While a change is being applied, going back to the old value is an edit too: the rebase that follows decides. */
+  set(key, value) { this.#keep(edit(this.draft, this.pictures(), key, value, this.applying)); }
+  setAll(values) { let { draft } = this; for (const [key, value] of Object.entries(values)) draft = edit(draft, this.pictures(), key, value, this.applying); this.#keep(draft); }
   aim(target) { this.#keep({ ...this.draft, target }); }
   discard() { this.#keep({ ...emptyDraft(), target: this.draft.target }); }
   discardSection(section) { this.#keep(withoutSection(this.draft, section)); }

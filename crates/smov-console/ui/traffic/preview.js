@@ -58,6 +58,7 @@ export class Preview {
     if (this.applyButton.disabled) return;
     const { form } = this, changes = form.changes(), statements = this.statements(), { service } = form;
     this.busy = true;
+    form.applying = true;
     this.results = null;
     this.draw();
     try {
@@ -67,6 +68,7 @@ export class Preview {
       const conflicts = answer.results.filter(result => result.outcome === 'conflict');
       if (conflicts.length > 0) this.onConflict(conflicts.map(result => ({ ...result, mine: this.#mine(result) })));
     } catch (error) { this.results = null; toast(t('traffic.apply.failed', { reason: error.message }), true); this.error = error.message; }
+    form.applying = false;
     this.busy = false;
     this.draw();
   }
