@@ -127,7 +127,7 @@ class Deployments {
     this.link.draw();
     this.timeline.draw();
     this.#reveal();
-    if (this.menu.matches(':popover-open') && !this.menu.anchor?.isConnected) this.menu.hidePopover();
+    if (this.menu.matches(':popover-open')) this.#anchor();
   }
 
   #stale(cluster) { const at = this.store.pods[cluster]?.as_of; return !at || Date.now() - at / 1000 > 20_000; }
@@ -212,7 +212,7 @@ class Deployments {
   #openMenu(button, cluster, pod, known) {
     if (this.menu.matches(':popover-open')) { this.menu.hidePopover(); return; }
     const may = what => known && this.#may(cluster, pod.namespace, what);
-    const item = (text, name, enabled, act, reason) => h('button', { type: 'button', role: 'menuitem', tabindex: '-1', 'aria-disabled': enabled ? null : 'true', title: enabled ? null : reason, on: { click: () => { if (!enabled) return; this.menu.hidePopover(); button.focus(); act(); } } }, icon(name), h('span', null, text), enabled ? null : h('small', null, reason));
+    const item = (text, name, enabled, act, reason) => h('button', { type: 'button', role: 'menuitem', tabindex: '-1', 'aria-disabled': enabled ? null : 'true', title: enabled ? null : reason, on: { click: () => { if (!enabled) return; this.menu.hidePopover(); this.menu.anchor?.focus(); act(); } } }, icon(name), h('span', null, text), enabled ? null : h('small', null, reason));
     const closed = t('deployments.notallowed'), kill = this.#abilities.get(`${cluster}/${pod.namespace}`)?.kill;
     this.menu.replaceChildren(item(t('deployments.logs'), 'file', may('logs'), () => this.#goLogs(cluster, pod), closed),
       ...(pod.containers ?? []).map(container => item(t('deployments.kill', { container }), 'bolt', may('kill'), () => this.#kill(cluster, pod, container), kill === false ? t('deployments.kill.nothere') : closed)),
@@ -225,6 +225,14 @@ class Deployments {
     this.menu.style.left = `${Math.max(8, Math.min(at.right - box.width, innerWidth - box.width - 8))}px`;
     this.menu.style.top = `${at.bottom + 4 + box.height > innerHeight - 8 ? Math.max(8, at.top - box.height - 4) : at.bottom + 4}px`;
     this.menu.querySelector('[role=menuitem]').focus();
+  }
+
+  /** Rows were drawn anew under an open menu: it belongs to the same pod's new button, and closes only where the pod is gone. */
+  #anchor() {
+    const button = [...this.host.querySelectorAll('[data-key]')].find(node => node.dataset.key === this.menu.anchor?.dataset.key);
+    if (!button) { this.menu.hidePopover(); return; }
+    this.menu.anchor = button;
+    mark(button, 'aria-expanded', 'true');
   }
 
   #menuKey(event) {
