@@ -44,6 +44,11 @@ fn the_metrics_view_passes_its_checks_in_chromium() {
     passes("metrics-check.mjs");
 }
 
+#[test]
+fn the_way_of_a_lesson_can_be_walked_by_visible_labels_in_both_languages() {
+    passes("path-check.mjs");
+}
+
 /// Browsers are measured, so they run one after the other.
 static ONE: Mutex<()> = Mutex::new(());
 
