@@ -278,15 +278,20 @@ async fn a_real_prometheus_counts_what_was_sent() -> anyhow::Result<()> {
     eventually("both sides agree", async || Ok((counted(&prometheus, received, "destination_cluster").await? == expected).then_some(())))
         .await?;
     scrapes_are_clean(&theatre, &prometheus).await?;
-    kialis_queries_are_answered(&prometheus, &expected).await?;
+    kialis_queries_are_answered(&theatre, &prometheus, &expected).await?;
     panels_are_answered(&prometheus).await?;
     theatre.end()
 }
 
 /// Every target answers, without an error and without a duplicate, and promtool has nothing to say but of names that are not ours to choose.
 async fn scrapes_are_clean(theatre: &Theatre, prometheus: &str) -> anyhow::Result<()> {
-    let targets = client::get(&format!("{prometheus}/api/v1/targets?state=active")).await?.json();
-    let targets = targets["data"]["activeTargets"].as_array().cloned().unwrap_or_default();
+    // A pod that is new has its first scrape within the interval; until then its health is unknown.
+    let targets = eventually("every target was scraped once", async || {
+        let answer = client::get(&format!("{prometheus}/api/v1/targets?state=active")).await?.json();
+        let targets = answer["data"]["activeTargets"].as_array().cloned().unwrap_or_default();
+        Ok(targets.iter().all(|target| target["health"] != "unknown").then_some(targets))
+    })
+    .await?;
     let mut apps = BTreeSet::new();
     for target in &targets {
         assert_eq!((&target["health"], &target["lastError"]), (&"up".into(), &"".into()), "{target}");
@@ -317,7 +322,7 @@ fn check_metrics(page: &[u8]) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn kialis_queries_are_answered(prometheus: &str, users: &BTreeMap<String, u64>) -> anyhow::Result<()> {
+async fn kialis_queries_are_answered(theatre: &Theatre, prometheus: &str, users: &BTreeMap<String, u64>) -> anyhow::Result<()> {
     let http = "request_protocol, response_code, grpc_response_status, response_flags";
     for (metric, more) in [
         ("istio_requests_total", http),
@@ -350,8 +355,13 @@ async fn kialis_queries_are_answered(prometheus: &str, users: &BTreeMap<String, 
     for quantile in ["0.5", "0.95", "0.99"] {
         let inner =
             r#"sum(rate(istio_request_duration_milliseconds_bucket{reporter="source", destination_service_namespace="theater-msa"}[10m]))"#;
-        let series = query(prometheus, &format!("histogram_quantile({quantile}, {inner} by (le, {GRAPH}, request_protocol)) > 0")).await?;
-        assert!(!series.is_empty(), "response times at {quantile}");
+        let asked = format!("histogram_quantile({quantile}, {inner} by (le, {GRAPH}, request_protocol)) > 0");
+        // A rate is the difference of two scrapes: requests that were all before a series' first one have none.
+        eventually("response times", async || {
+            gets(theatre, "/movies/1", &[], 1).await?;
+            Ok((!query(prometheus, &asked).await?.is_empty()).then_some(()))
+        })
+        .await?;
     }
     Ok(())
 }
