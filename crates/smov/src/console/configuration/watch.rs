@@ -234,14 +234,29 @@ fn managers(object: &Value) -> impl Iterator<Item = &Value> {
     all.iter().filter(|entry| entry["subresource"].as_str().is_none_or(str::is_empty))
 }
 
-/// Who wrote an object last: the manager whose entry is another than before, else the latest. Kind of writer, and its name.
+/// Who wrote an object last: the manager whose entry is newer or owns more than before, else one whose entry is another, else the latest.
+/// Kind of writer, and its name.
 fn writer(object: &Value, before: Option<&Value>) -> (String, String) {
-    let new = |entry: &&Value| before.is_some_and(|before| !managers(before).any(|known| known == *entry));
+    // Who takes a field over leaves the former owner an entry that is another too, but only smaller.
+    let gained = |entry: &&Value| before.is_some_and(|before| managers(before).all(|known| !is_part_of(entry, known)));
+    let changed = |entry: &&Value| before.is_some_and(|before| managers(before).all(|known| known != *entry));
     // Times are of a second; of several in one second the last in the list is taken.
-    let latest = managers(object).max_by_key(|entry| entry["time"].as_str().unwrap_or_default());
-    let changed = managers(object).filter(new).max_by_key(|entry| entry["time"].as_str().unwrap_or_default());
-    let manager = changed.or(latest).and_then(|entry| entry["manager"].as_str()).unwrap_or_default();
+    let time = |entry: &&Value| entry["time"].as_str().unwrap_or_default().to_owned();
+    let gained = managers(object).filter(gained).max_by_key(time);
+    let changed = gained.or_else(|| managers(object).filter(changed).max_by_key(time));
+    let manager = changed.or_else(|| managers(object).max_by_key(time)).and_then(|entry| entry["manager"].as_str()).unwrap_or_default();
     (origin_of(manager), manager.to_owned())
+}
+
+/// Is it the known entry, or what is left of it?
+fn is_part_of(entry: &Value, known: &Value) -> bool {
+    ["manager", "operation", "apiVersion", "time"].iter().all(|name| entry[name] == known[name])
+        && owns_no_more(&entry["fieldsV1"], &known["fieldsV1"])
+}
+
+fn owns_no_more(fields: &Value, known: &Value) -> bool {
+    let all = fields.as_object().into_iter().flatten();
+    all.map(|(name, below)| known.get(name).is_some_and(|known| owns_no_more(below, known))).all(|part| part)
 }
 
 fn origin_of(manager: &str) -> String {
@@ -281,6 +296,21 @@ mod tests {
 
     const EARLY: &str = "2025-01-01T00:00:00Z";
     const LATE: &str = "2025-01-01T00:00:09Z";
+
+    #[test]
+    fn who_takes_a_field_over_is_the_writer_even_within_one_second() {
+        let entry = |manager: &str, fields: Value| json!({ "manager": manager, "operation": "Update", "time": EARLY, "fieldsV1": fields });
+        let object = |managers: Value| json!({ "metadata": { "managedFields": managers } });
+        let before = object(json!([entry(PAGE, json!({ "f:spec": { "f:hosts": {}, "f:http": {} } }))]));
+        let after = object(json!([
+            entry("kubectl-patch", json!({ "f:spec": { "f:http": {} } })),
+            entry(PAGE, json!({ "f:spec": { "f:hosts": {} } })),
+        ]));
+        assert_eq!(writer(&after, Some(&before)), ("kubectl".to_owned(), "kubectl-patch".to_owned()));
+        assert_eq!(writer(&before, Some(&after)).0, "page", "and back");
+        let less = object(json!([entry(PAGE, json!({ "f:spec": { "f:hosts": {} } }))]));
+        assert_eq!(writer(&less, Some(&before)).0, "page", "who only took something away");
+    }
 
     fn watching(object: Value) -> Known {
         let mut known = Known::default();
