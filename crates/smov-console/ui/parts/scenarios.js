@@ -133,9 +133,9 @@ class Gallery {
 
   #yaml(scenario, title) {
     if (scenario.files.length === 0 && scenario.commands.length === 0) return null;
-    const block = (name, text) => h('figure', null, h('figcaption', { class: 'muted s mono' }, name), h('pre', { tabindex: '0', role: 'region', 'aria-label': name }, text));
+    const block = (name, text, style = 'mono') => h('figure', null, h('figcaption', { class: `muted s ${style}`.trim() }, name), h('pre', { tabindex: '0', role: 'region', 'aria-label': name }, text));
     const details = h('details', null, h('summary', { data: { act: 'yaml' }, 'aria-label': t('scenarios.yaml.label', { title }) }, t('scenarios.yaml')),
-      scenario.commands.length > 0 ? block(t('scenarios.by-hand'), scenario.commands.join('\n')) : null,
+      scenario.commands.length > 0 ? block(t('scenarios.by-hand'), scenario.commands.join('\n'), '') : null,
       ...filesByCluster(scenario.files).map(file => block(`scenarios/${file.path} · ${file.cluster === 'both' ? 'ctx1, ctx2' : file.cluster}`, file.yaml)));
     details.open = this.#open.has(scenario.name);
     details.addEventListener('toggle', () => { if (details.open) this.#open.add(scenario.name); else this.#open.delete(scenario.name); });

@@ -1,5 +1,6 @@
 // The timeline: what happened in both clusters, newest first. Its words are in the dictionary `deployments`.
 
+import { clock } from '../core.js';
 import { GROUPS, linkOf, passes, seconds } from '../deployments/words.js';
 import { either, glyph, h, icon, mark, put, root, t } from '../dom.js';
 
@@ -47,7 +48,7 @@ export class Timeline {
     const text = either(moment.text_ko, moment.text_en);
     const figures = effect && moment.kind !== 'ready' && (effect.failed > 0 || effect.ready_ms !== undefined) ? t(effect.ready_ms === undefined ? 'timeline.open' : 'timeline.done', { failed: `${effect.at_least ? '≥ ' : ''}${effect.failed}`, ready: seconds(effect.ready_ms ?? 0) }) : null;
     return h('li', { data: { kind: moment.kind, id: moment.id } },
-      h('time', { datetime: time.toISOString() }, time.toLocaleTimeString(root.lang, { hour12: false })),
+      h('time', { datetime: time.toISOString() }, clock(time.getTime() * 1000)),
       h('span', { class: `mi ${TONES[moment.kind] ?? ''}`.trim() }, icon(ICONS[moment.kind] ?? 'file'), h('span', { class: 'sr' }, t(`timeline.kind.${moment.kind}`))),
       h('span', { class: 'mt' }, moment.cluster ? glyph(moment.cluster) : null, moment.cluster ? h('span', { class: 'sr' }, moment.cluster) : null, h('span', null, text), figures ? h('span', { class: 'muted s' }, figures) : null),
       address ? h('a', { class: 'ml', href: address, 'data-view': address.slice(1).split('?')[0], data: { moment: moment.id }, 'aria-label': t(effect?.request ? 'timeline.request' : 'timeline.goto', { text }) }, icon('why')) : h('span'));
