@@ -255,8 +255,8 @@ fn is_part_of(entry: &Value, known: &Value) -> bool {
 }
 
 fn owns_no_more(fields: &Value, known: &Value) -> bool {
-    let all = fields.as_object().into_iter().flatten();
-    all.map(|(name, below)| known.get(name).is_some_and(|known| owns_no_more(below, known))).all(|part| part)
+    let mut all = fields.as_object().into_iter().flatten();
+    all.all(|(name, below)| known.get(name).is_some_and(|known| owns_no_more(below, known)))
 }
 
 fn origin_of(manager: &str) -> String {
