@@ -37,7 +37,7 @@ fn ports() -> [SocketAddr; 2] {
             cluster: "ctx1".parse().expect("a name"),
         };
         let mut config = ProxyConfig::new(ProxyRole::Sidecar, pod);
-        config.ports = ProxyPorts { outbound: 0, admin: 0, metrics: 0, ready: 0 };
+        config.ports = ProxyPorts { outbound: 0, admin: 0, metrics: 0, ready: 0, merged: 0 };
         config.inbound = [(), ()].map(|()| InboundListen { port: 0, app: app.clone() }).to_vec();
         let bound = Proxy::start(config.clone(), dice_for(&config, "callee")).expect("loopback ports are free");
         let [strict, permissive] = bound.inbound_addresses()[..] else { panic!("two ports") };

@@ -35,7 +35,7 @@ fn door() -> SocketAddr {
             cluster: "ctx1".parse().expect("a name"),
         };
         let mut config = ProxyConfig::new(ProxyRole::Sidecar, pod);
-        config.ports = ProxyPorts { outbound: 0, admin: 0, metrics: 0, ready: 0 };
+        config.ports = ProxyPorts { outbound: 0, admin: 0, metrics: 0, ready: 0, merged: 0 };
         config.seed = Some(1);
         let bound = Proxy::start(config.clone(), dice_for(&config, "caller")).expect("loopback ports are free");
         bound.handle().publish(snapshot(address));
