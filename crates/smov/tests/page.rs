@@ -29,7 +29,10 @@ fn the_configuration_view_passes_its_checks_in_chromium() {
     passes("config-check.mjs");
 }
 
+/// Kills, restarts and outages in real time, with bounds that a machine busy with other suites does not keep: by a command of its own,
+/// `cargo test -p smov --test page -- --ignored`. What it shows of the server is in `mesh/deployments.rs`.
 #[test]
+#[ignore = "in real time: run it alone, with --ignored"]
 fn the_deployments_view_passes_its_checks_in_chromium() {
     passes("deployments-check.mjs");
 }
