@@ -172,6 +172,20 @@ test('rules written again without another content overtake nothing', () => {
   assert.equal(form.get('weight.ctx1'), 10);
 });
 
+test('what went into one cluster is no edit any more, although the draft aims at both by now', () => {
+  const form = new Form({ get: () => null, set: () => {} }, () => {}), clusters = [{ name: 'ctx1', reachable: true }, { name: 'ctx2', reachable: true }];
+  form.load({ clusters, resources: world(vs(30, 70), vs(30, 70)) });
+  form.aim('ctx2');
+  form.setAll({ 'weight.ctx1': 90, 'pool.maxConnections': 5 });
+  const { edits: sent } = form.draft;
+  form.aim('both');
+  form.set('pool.maxConnections', 6);
+  form.load({ clusters, resources: world(vs(30, 70), vs(90, 10)) });
+  form.landed(sent);
+  assert.deepEqual(form.draft.edits, { 'pool.maxConnections': 6 });
+  assert.deepEqual(form.differs('weight.ctx1'), { cluster: 'ctx2', value: 90 });
+});
+
 test('an unreachable cluster is no target', () => {
   const form = new Form({ get: () => null, set: () => {} }, () => {});
   form.load({ clusters: [{ name: 'ctx1', reachable: true }, { name: 'ctx2', reachable: false }], resources: world().filter(one => one.cluster === 'ctx1') });

@@ -63,6 +63,11 @@ export class Form {
     for (const { cluster, ref } of done) { const key = `${cluster}/${ref.split('/')[0]}`, now = this.livePictures().find(picture => picture.cluster === cluster)?.live[ref.split('/')[0]]; if (now) base[key] = { ...base[key], resource_version: now.resource_version, object: now.object }; }
     this.#keep({ ...this.draft, base });
   }
+  /** These edits, as they were sent, are live on the clusters that they were sent to: they are none any more, whatever the draft aims at by now. What was typed meanwhile stays. */
+  landed(sent) {
+    const edits = Object.fromEntries(Object.entries(this.draft.edits).filter(([key, value]) => !(key in sent && equal(sent[key], value))));
+    this.#keep(rebase({ ...this.draft, edits }, this.livePictures()));
+  }
   /** The draft on top of what is live now. */
   rebase() { this.#keep(rebase(this.draft, this.livePictures())); }
 

@@ -56,15 +56,16 @@ export class Preview {
 
   async apply() {
     if (this.applyButton.disabled) return;
-    const { form } = this, changes = form.changes(), statements = this.statements(), { service } = form;
+    const { form } = this, changes = form.changes(), statements = this.statements(), { service, draft: { edits: sent } } = form;
     this.busy = true;
     form.applying = true;
     this.results = null;
     this.draw();
     try {
       const answer = await call('/api/v1/resources/apply', { changes: changes.map(({ keys, ref, ...change }) => change) });
+      await this.onApplied({ service, answer, changes, sent, statements, done: answer.results.filter(result => DONE.includes(result.outcome)) });
       this.results = answer.results;
-      await this.onApplied({ service, answer, changes, statements, done: answer.results.filter(result => DONE.includes(result.outcome)) });
+      this.draw();
       const conflicts = answer.results.filter(result => result.outcome === 'conflict');
       if (conflicts.length > 0) this.onConflict(conflicts.map(result => ({ ...result, mine: this.#mine(result) })));
     } catch (error) { this.results = null; toast(t('traffic.apply.failed', { reason: error.message }), true); this.error = error.message; }

@@ -146,13 +146,13 @@ class Traffic {
     return outlook && this.form.problems().size === 0 ? predictions(outlook.before, outlook.after, subset => this.form.home(subset)) : [];
   }
 
-  async #applied({ service, changes, statements, done }) {
+  async #applied({ service, changes, sent, statements, done }) {
     if (done.length === 0) { await this.read(); return; }
     if (service !== this.form.service) this.form.choose(service);
     await this.read();
     // What went in is live now, so it is no edit any more; what did not go in, or was typed meanwhile, stays in the draft.
     const whole = done.length === changes.length;
-    if (whole) this.form.rebase(); else this.form.settle(done);
+    if (whole) this.form.landed(sent); else this.form.settle(done);
     if (done.some(result => result.cluster === 'ctx1')) this.verify.start(service, statements);
     const text = t(whole ? 'traffic.applied' : 'traffic.applied.partly', { names: done.map(result => `${result.cluster}/${result.ref.split('/').at(-1)}`).join(', ') });
     toast(text, !whole);
