@@ -25,6 +25,7 @@ pub mod problem;
 pub mod routes;
 pub mod series;
 pub mod service;
+pub mod traces;
 pub mod verdict;
 pub mod view;
 

@@ -61,10 +61,23 @@ pub struct Changed {
     pub name: String,
 }
 
-/// The proxies' decision records.
+/// What proxies have written down of requests: decision records, and spans.
 pub trait Records: Send + Sync {
     /// All proxies' records of this request.
     fn records(&self, request_id: String) -> BoxFuture<'static, Result<Vec<serde_json::Value>, Problem>>;
+    /// What each control plane keeps of the last traces, one summary per trace, the newest first.
+    fn traces(&self) -> BoxFuture<'static, Vec<Told>>;
+    /// What each control plane keeps of this trace: its spans.
+    fn trace(&self, trace_id: String) -> BoxFuture<'static, Vec<Told>>;
+}
+
+/// What the control plane of one cluster said.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Told {
+    /// Its cluster.
+    pub cluster: String,
+    /// Its answer, or why there is none.
+    pub answer: Result<Vec<serde_json::Value>, String>,
 }
 
 /// A change of ▶; what is absent stays. An empty change only says that someone is watching.

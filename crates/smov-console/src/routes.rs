@@ -6,6 +6,7 @@ mod events;
 mod inspect;
 mod scenarios;
 mod seed;
+mod traces;
 mod workloads;
 
 use std::sync::Arc;
@@ -82,6 +83,8 @@ pub fn router(console: Console) -> Router {
         .route("/api/v1/requests/{id}", get(inspect::request))
         .route("/api/v1/requests/{id}/again", post(inspect::again))
         .route("/api/v1/explain", post(inspect::explain))
+        .route("/api/v1/traces", get(traces::traces))
+        .route("/api/v1/traces/{id}", get(traces::trace))
         .route("/api/v1/timeline", get(workloads::timeline))
         .route("/api/v1/usage", get(workloads::usage))
         .route("/api/v1/abilities", get(workloads::abilities))

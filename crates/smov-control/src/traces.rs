@@ -15,6 +15,8 @@ use smov_telemetry::{Span, TraceId};
 const TRACES: usize = 512;
 /// Spans kept of one trace; more are counted and thrown away.
 const SPANS: usize = 256;
+/// Envoy's tag with the id of the request.
+const REQUEST_ID: &str = "guid:x-request-id";
 
 /// Where spans end up.
 pub(crate) struct Traces {
@@ -57,6 +59,8 @@ pub struct TraceSummary {
     pub clusters: Vec<String>,
     /// `x-request-id` of its first span, if told.
     pub request_id: Option<String>,
+    /// All that its spans are told to belong to, in alphabetical order: a caller may have put several requests into one trace.
+    pub request_ids: Vec<String>,
 }
 
 /// `/debug/traces/{id}`.
@@ -148,7 +152,14 @@ fn summary(trace_id: TraceId, spans: &[Span]) -> TraceSummary {
         errors: spans.iter().filter(|span| span.is_error()).count(),
         services: of(|span| &span.emitter.service),
         clusters: of(|span| &span.emitter.cluster),
-        request_id: first.and_then(|span| span.tagged("guid:x-request-id")).map(str::to_owned),
+        request_id: first.and_then(|span| span.tagged(REQUEST_ID)).map(str::to_owned),
+        request_ids: spans
+            .iter()
+            .filter_map(|span| span.tagged(REQUEST_ID))
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .map(str::to_owned)
+            .collect(),
     }
 }
 
@@ -169,13 +180,17 @@ mod tests {
         let traces = Traces::new(Vec::new());
         let mut failed = span(1, 3, Some(2), (130, 40), "b");
         failed.tag("error", "true");
-        traces.take(vec![failed, span(1, 2, None, (100, 100), "a")]);
+        failed.tag(REQUEST_ID, "r-2");
+        let mut first = span(1, 2, None, (100, 100), "a");
+        first.tag(REQUEST_ID, "r-1");
+        traces.take(vec![failed, first]);
         traces.take(vec![span(2, 9, Some(8), (500, 1), "c")]);
         let list = traces.list(10, None);
         assert_eq!(list.iter().map(|trace| trace.trace_id).collect::<Vec<_>>(), [TraceId::new(2), TraceId::new(1)]);
         let one = &list[1];
         assert_eq!((one.start, one.duration, one.name.as_str(), one.spans, one.errors), (100, 100, "a:80/*", 2, 1));
         assert_eq!((one.has_root, list[0].has_root, &one.services[..]), (true, false, &["a.t".to_owned(), "b.t".to_owned()][..]));
+        assert_eq!((one.request_id.as_deref(), &one.request_ids[..]), (Some("r-1"), &["r-1".to_owned(), "r-2".to_owned()][..]));
         assert_eq!(traces.list(10, Some("b")).len(), 1);
         let found = traces.find(TraceId::new(1)).unwrap();
         assert_eq!(found.spans.iter().map(|span| span.start).collect::<Vec<_>>(), [100, 130]);

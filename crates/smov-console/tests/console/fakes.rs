@@ -11,7 +11,7 @@ use smov_console::live::{Reader, Subscription};
 use smov_console::ports::scenarios::{ScenarioDone, ScenarioView, Scenarios};
 use smov_console::ports::workloads::{Ability, Action, Done, LogQuery, LogStream, ObjectRef, UsageView, Workloads};
 use smov_console::ports::{
-    Baseline, Changed, Configuration, Explain, ExplainRequest, Ingress, LinkChange, LinkSwitch, Records, TrafficRequest,
+    Baseline, Changed, Configuration, Explain, ExplainRequest, Ingress, LinkChange, LinkSwitch, Records, Told, TrafficRequest,
 };
 use smov_console::problem::Problem;
 use smov_console::view::cluster::{LinkState, LinkView};
@@ -190,6 +190,32 @@ impl Baseline for FakeBaseline {
 pub(crate) struct FakeRecords;
 
 impl Records for FakeRecords {
+    fn traces(&self) -> BoxFuture<'static, Vec<Told>> {
+        let line = |id: &str, start: u64, duration: u64, root: bool, service: &str, cluster: &str| {
+            json!({
+                "traceId": id, "start": start, "duration": duration, "name": service, "service": service, "hasRoot": root, "spans": 2, "errors": 0,
+                "services": [service], "clusters": [cluster], "requestId": format!("r-{service}"), "requestIds": [format!("r-{service}")],
+            })
+        };
+        let ctx1 = vec![
+            line("00000000000000000000000000000002", 500, 40, true, "a", "ctx1"),
+            line("00000000000000000000000000000001", 100, 50, true, "a", "ctx1"),
+        ];
+        let ctx2 = vec![line("00000000000000000000000000000001", 90, 80, false, "b", "ctx2")];
+        let told = |cluster: &str, answer| Told { cluster: cluster.to_owned(), answer };
+        std::future::ready(vec![told("ctx1", Ok(ctx1)), told("ctx2", Ok(ctx2)), told("ctx3", Err("away".to_owned()))]).boxed()
+    }
+
+    fn trace(&self, trace_id: String) -> BoxFuture<'static, Vec<Told>> {
+        let known = trace_id.ends_with('1');
+        let spans = |id: &str, start: u64| {
+            if known { vec![json!({ "id": id, "traceId": trace_id, "kind": "server", "start": start })] } else { Vec::new() }
+        };
+        let told = |cluster: &str, answer| Told { cluster: cluster.to_owned(), answer };
+        let away = if known { Err("away".to_owned()) } else { Ok(Vec::new()) };
+        std::future::ready(vec![told("ctx1", Ok(spans("b", 7))), told("ctx2", Ok(spans("a", 3))), told("ctx3", away)]).boxed()
+    }
+
     fn records(&self, request_id: String) -> BoxFuture<'static, Result<Vec<Value>, Problem>> {
         let answer = match request_id.as_str() {
             id if id.starts_with("kept") => Ok(vec![json!({

@@ -104,6 +104,53 @@ async fn recent_requests_are_listed_newest_first_and_filtered() {
     assert_eq!((status, &problem["code"]), (StatusCode::BAD_REQUEST, &json!("BadRequest")));
 }
 
+#[tokio::test]
+async fn traces_of_all_clusters_are_put_together_and_who_was_not_asked_is_said() {
+    let door = door();
+    let (status, answer) = door.call(Method::GET, "/api/v1/traces", "").await;
+    assert_eq!(status, StatusCode::OK);
+    let ids = |answer: &Value| {
+        let traces = answer["traces"].as_array().unwrap().iter();
+        traces.map(|trace| trace["trace_id"].as_str().unwrap().trim_start_matches('0').to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (ids(&answer), &answer["unasked"]),
+        (vec!["2".to_owned(), "1".to_owned()], &json!([{ "cluster": "ctx3", "reason": "away" }]))
+    );
+    // The earlier part has no root: name and service are those of the part that has it; times are of both.
+    let merged = &answer["traces"][1];
+    assert_eq!(
+        (&merged["service"], &merged["start"], &merged["duration"], &merged["spans"]),
+        (&json!("a"), &json!(90), &json!(80), &json!(4))
+    );
+    assert_eq!((&merged["clusters"], &merged["told_by"]), (&json!(["ctx1", "ctx2"]), &json!(["ctx1", "ctx2"])));
+    // A request that ended after the oldest trace of every cluster was heard of would still be there.
+    assert_eq!(answer["kept_since"], json!({ "ctx1": 150, "ctx2": 170 }));
+    for (query, expected) in [
+        ("?request=r-b", vec!["1"]),
+        ("?request=r-a", vec!["2", "1"]),
+        ("?service=b", vec!["1"]),
+        ("?limit=1", vec!["2"]),
+        ("?request=nobody", vec![]),
+    ] {
+        assert_eq!(ids(&door.call(Method::GET, &format!("/api/v1/traces{query}"), "").await.1), expected, "{query}");
+    }
+    assert_eq!(door.call(Method::GET, "/api/v1/traces?limit=x", "").await.0, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_trace_is_told_by_start_and_one_that_nobody_keeps_is_gone() {
+    let door = door();
+    let (status, answer) = door.call(Method::GET, "/api/v1/traces/00000000000000000000000000000001", "").await;
+    let spans: Vec<_> = answer["spans"].as_array().unwrap().iter().map(|span| (&span["id"], &span["told_by"])).collect();
+    assert_eq!((status, spans), (StatusCode::OK, vec![(&json!("a"), &json!("ctx2")), (&json!("b"), &json!("ctx1"))]));
+    assert_eq!(answer["unasked"][0]["cluster"], "ctx3");
+    let (status, problem) = door.call(Method::GET, "/api/v1/traces/00000000000000000000000000000009", "").await;
+    assert_eq!((status, &problem["code"]), (StatusCode::NOT_FOUND, &json!("TraceNotKept")));
+    let (status, problem) = door.call(Method::GET, "/api/v1/traces/nonsense", "").await;
+    assert_eq!((status, &problem["code"]), (StatusCode::BAD_REQUEST, &json!("BadRequest")));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_request_is_sent_again_with_its_path_and_the_headers_that_may_be_repeated() {
     let door = door();

@@ -8,9 +8,9 @@ use futures_util::future::BoxFuture;
 use http::{HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use serde_json::Value;
-use smov_console::ports::{Baseline as BaselinePort, Changed, Ingress, Records, TrafficRequest};
+use smov_console::ports::{Baseline as BaselinePort, Changed, Ingress, Records, Told, TrafficRequest};
 use smov_console::problem::Problem;
-use smov_control::debug_client::DebugClient;
+use smov_control::debug_client::{DebugClient, DebugError};
 
 use super::configuration::MeshConfiguration;
 use crate::http::{TcpClient, tcp_client};
@@ -127,9 +127,34 @@ pub(crate) struct MeshRecords {
     pub(crate) istiods: Vec<(String, PathBuf)>,
 }
 
+impl MeshRecords {
+    fn clients(&self) -> Vec<(String, DebugClient)> {
+        self.istiods.iter().map(|(cluster, socket)| (cluster.clone(), DebugClient::new(socket.clone()))).collect()
+    }
+}
+
+/// An answer as the page's data.
+fn told<T: serde::Serialize>(cluster: String, answer: Result<Vec<T>, DebugError>) -> Told {
+    let values = |items: Vec<T>| items.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string());
+    Told { cluster, answer: answer.map_err(|error| error.to_string()).and_then(values) }
+}
+
 impl Records for MeshRecords {
+    fn traces(&self) -> BoxFuture<'static, Vec<Told>> {
+        let asked = self.clients().into_iter().map(|(cluster, client)| async move { told(cluster, client.traces().await) });
+        futures_util::future::join_all(asked).boxed()
+    }
+
+    fn trace(&self, trace_id: String) -> BoxFuture<'static, Vec<Told>> {
+        let asked = self.clients().into_iter().map(move |(cluster, client)| {
+            let trace_id = trace_id.clone();
+            async move { told(cluster, client.trace(&trace_id).await.map(|parts| parts.map_or_else(Vec::new, |parts| parts.spans))) }
+        });
+        futures_util::future::join_all(asked).boxed()
+    }
+
     fn records(&self, request_id: String) -> BoxFuture<'static, Result<Vec<Value>, Problem>> {
-        let clients: Vec<_> = self.istiods.iter().map(|(cluster, socket)| (cluster.clone(), DebugClient::new(socket.clone()))).collect();
+        let clients = self.clients();
         async move {
             let unavailable = |detail: String| {
                 Problem::new(
