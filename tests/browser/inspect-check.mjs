@@ -1,5 +1,5 @@
 // Looks at the Request inspector with a real Chromium.
-//   node tests/browser/inspect-check.mjs http://localhost:8080 out/ [--quick] [--only=everywhere,truth,faults,tools,hands,links]
+//   node tests/browser/inspect-check.mjs http://localhost:8080 out/ [--quick] [--only=everywhere,truth,faults,traces,tools,hands,links]
 // Prints one line per check and `N passed, N failed`; writes screenshots to the folder. CHROMIUM names another browser.
 // The mesh behind the address should be idle and at its baseline; the checks change a rule and put it back.
 
@@ -141,15 +141,81 @@ async function faults() {
       const attempt = await step(page, 'attempt');
       must(attempt.text.includes('Retries and timeouts work on a route with faults') && attempt.text.includes('not used') && attempt.text.includes('computed'), attempt.text);
       must((await page.run(() => document.querySelector('.insp .why .a').textContent)).includes('A delay fault held it for 1.00s'), 'headline');
-      const width = () => page.run(() => document.querySelector('.wf .br.delay').getBoundingClientRect().width / document.querySelector('.wf .tk').getBoundingClientRect().width);
+      const width = () => page.run(() => document.querySelector('.wf .br.delay').getBoundingClientRect().width / document.querySelector('[aria-labelledby=h-wf] .tk').getBoundingClientRect().width);
       const folded = await width();
-      await page.run(() => document.querySelector('.insp .seg button').click());
+      await page.run(() => document.querySelector('[aria-labelledby=h-wf] .seg button').click());
       await pause(200);
       const real = await width();
       must(folded < 0.3 && real > 0.7, `delay bar: folded ${folded}, real ${real}`);
       must((await page.run(() => location.search)).includes('scale=real'), 'the scale is in the address');
       await page.close();
     } finally { await reset(); }
+  });
+}
+
+/** The request's traces as the console's API has them, once the first is whole. */
+async function told(id) {
+  for (let i = 0; i < 40; i += 1) {
+    const { traces } = await (await fetch(`${base}/api/v1/traces?request=${id}`)).json();
+    const whole = await Promise.all(traces.map(async one => (await fetch(`${base}/api/v1/traces/${one.trace_id}`)).json()));
+    const ids = new Set(whole.flatMap(one => one.spans.map(span => span.id)));
+    if (whole.length > 0 && whole.every(one => one.spans.some(span => !span.parentId) && one.spans.every(span => !span.parentId || ids.has(span.parentId)))) return whole;
+    await pause(250);
+  }
+  throw new Error(`no whole trace of ${id}`);
+}
+const card = page => page.until(`['traced','unsampled','unknown','unasked','failed'].includes(document.querySelector('.trc')?.dataset.trace)`, 10_000, 'the trace is told');
+
+async function traces() {
+  await check('a trace is shown span by span as the control planes tell it, nested, in both clusters, as bars and as a table', async () => {
+    const seen = new Set();
+    let count = 0;
+    for (let i = 0; i < 12 && seen.size < 2; i += 1) {
+      const one = await ask('/movies/'), [whole] = await told(one.id);
+      const page = await open(`/inspect?req=${one.id}&trace=1&lang=en`);
+      await shown(page);
+      await page.until(`document.querySelectorAll('.trc .sp').length === ${whole.spans.length}`, 8000, 'every span');
+      const bars = await page.run(() => [...document.querySelectorAll('.trc .sp')].map(row => ({ depth: Number(row.dataset.depth), role: row.dataset.role, orphan: 'orphan' in row.dataset, said: row.querySelector('.sr').textContent, left: row.querySelector('.br').getBoundingClientRect().left })));
+      same([bars[0].role, bars.filter(bar => bar.depth === 0).length, bars.some(bar => bar.orphan)], ['proxy.client', 1, false], 'one root and no orphan');
+      const depth = span => { const above = whole.spans.find(other => other.id === span.parentId); return above ? 1 + depth(above) : 0; };
+      same(bars.map(bar => bar.depth).sort(), whole.spans.map(depth).sort(), 'nesting');
+      must(bars.every(bar => /begins at .+, takes .+, status /.test(bar.said) && bar.left >= bars[0].left - 1), JSON.stringify(bars));
+      same(await page.run(() => document.activeElement.id), 'h-trace', 'the address leads to the trace');
+      await page.run(() => document.querySelector('.trc [data-mode=table]').click());
+      same(await page.run(() => [document.querySelectorAll('.trc tbody tr').length, new URL(location).searchParams.get('trace'), document.querySelector('.trc [aria-pressed=true]').dataset.mode]), [whole.spans.length, 'table', 'table'], 'the table');
+      for (const span of whole.spans) { seen.add(span.cluster); must((await page.run(() => document.querySelector('.trc tbody').textContent)).includes(span.name), span.name); }
+      for (const mode of ['table', 'bars']) for (const width of [390, 1440]) {
+        await page.run(wanted => document.querySelector(`.trc [data-mode=${wanted}]`).click(), mode);
+        await page.size(width, 900, width < 800);
+        await pause(300);
+        same(await page.run(() => [innerWidth, document.documentElement.scrollWidth]), [width, width], `${mode} at ${width}`);
+        same(await page.run(audit), { faint: [], unnamed: [], small: [], twice: [], h1: 1 }, `audit of ${mode} at ${width}`);
+      }
+      same(page.problems, [], 'console');
+      await page.picture('inspect-trace', true);
+      await page.close();
+      count = whole.spans.length;
+    }
+    same([...seen].sort(), ['ctx1', 'ctx2'], 'clusters that took part');
+    return `${count} spans`;
+  });
+  await check('a request that was not sampled is said to be that, and one that nobody keeps is not said to be that', async () => {
+    // Only against a trace that is old enough can it be told that nothing was pushed out.
+    await told((await ask('/users/')).id);
+    await pause(6500);
+    const one = await ask('/users/', { 'x-b3-sampled': '0' });
+    for (const [lang, sentence] of [['ko', '이 요청은 샘플링되지 않았습니다.'], ['en', 'This request was not sampled.']]) {
+      const page = await open(`/inspect?req=${one.id}&lang=${lang}`);
+      await shown(page);
+      await card(page);
+      same(await page.run(() => [document.querySelector('.trc').dataset.trace, document.querySelector('.trc b').textContent]), ['unsampled', sentence], lang);
+      same(page.problems, [], 'console');
+      await page.close();
+    }
+    const page = await open('/inspect?req=never-sent&lang=en');
+    await card(page);
+    same(await page.run(() => document.querySelector('.trc').dataset.trace), 'unknown', 'never sent');
+    await page.close();
   });
 }
 
@@ -262,7 +328,7 @@ async function links() {
 }
 
 await quiet();
-await run([everywhere, truth, faults, tools, hands, links]);
+await run([everywhere, truth, faults, traces, tools, hands, links]);
 await reset();
 await browser.stop();
 conclude();

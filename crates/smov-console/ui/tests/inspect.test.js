@@ -6,6 +6,7 @@ import { compareCalls } from '../inspect/compare.js';
 import { headline } from '../inspect/headline.js';
 import { endpoints, shareRuler, splitRuler, steps } from '../inspect/steps.js';
 import { calls, mainCall, ruleNumber, workloadOf } from '../inspect/story.js';
+import { SLACK, rows, statusOf, verdict } from '../inspect/trace.js';
 import { layout, spans } from '../inspect/waterfall.js';
 import { compare, parseHeaders } from '../inspect/whatif.js';
 import { lineOf } from '../inspect/yaml.js';
@@ -198,4 +199,46 @@ test('a field is found in YAML as the API writes it', () => {
   const yaml = ['apiVersion: networking.istio.io/v1', 'kind: VirtualService', 'spec:', '  hosts:', '  - movie-service', '  http:', '  - match:', '    - headers:', '        x-canary:', '          exact: "true"', '    name: canary', '  - name: split', '    route:', '    - destination:', '        host: a', '      weight: 30', '    - destination:', '        host: b', '      weight: 70'].join('\n');
   assert.deepEqual(['spec.http', 'spec.http[0]', 'spec.http[1]', 'spec.http[1].route[1]', 'spec.http[1].route[1].weight', 'spec.http[1].timeout', 'spec.tls'].map(path => lineOf(yaml, path)), [6, 7, 12, 17, 19, 12, 3]);
   assert.equal(lineOf('', 'spec'), null);
+});
+
+// ---------------------------------------------------------------- traces
+
+const traced = (id, parentId, start, duration, more = {}) => ({ id, ...(parentId ? { parentId } : {}), start, duration, kind: 'server', name: id, service: `${id}-service.t`, cluster: 'ctx1', tags: { component: 'proxy' }, ...more });
+
+test('spans are a tree: children below their parent by start, bars on one scale', () => {
+  const told = rows([traced('c', 'a', 1_600, 400, { cluster: 'ctx2', kind: 'client' }), traced('b', 'a', 1_100, 300), traced('a', null, 1_000, 1_000), traced('d', 'b', 1_200, 100, { tags: { component: 'store' }, kind: 'client' })]);
+  assert.deepEqual(told.rows.map(row => [row.span.id, row.depth, row.from, row.left, row.width]), [['a', 0, 0, 0, 100], ['b', 1, 100, 10, 30], ['d', 2, 200, 20, 10], ['c', 1, 600, 60, 40]]);
+  assert.deepEqual([told.total, told.orphans, told.roots], [1_000, 0, 1]);
+  assert.deepEqual(told.rows.map(row => [row.role, row.service, row.cluster]).at(2), ['store.client', 'd-service', 'ctx1']);
+});
+
+test('a span whose parent is not known is an orphan with its own children; a ring of parents ends', () => {
+  const told = rows([traced('a', null, 0, 9), traced('x', 'lost', 4, 3), traced('y', 'x', 5, 1)]);
+  assert.deepEqual(told.rows.map(row => [row.span.id, row.depth, row.orphan]), [['a', 0, false], ['x', 0, true], ['y', 1, false]]);
+  assert.deepEqual([told.orphans, told.roots, rows([traced('y', 'x', 5, 1)]).roots], [1, 1, 0]);
+  assert.deepEqual(rows([traced('p', 'q', 0, 2), traced('q', 'p', 1, 1)]).rows.map(row => [row.span.id, row.depth, row.orphan]), [['p', 0, true], ['q', 1, false]]);
+  assert.deepEqual(rows([]).rows, []);
+  assert.ok(rows([traced('z', null, 7, 0)]).rows[0].width > 0);
+});
+
+test('a status is what the span tells', () => {
+  const of = tags => statusOf({ tags });
+  assert.deepEqual([of({ 'http.status_code': '503', response_flags: 'UF' }), of({ 'http.status_code': '200', response_flags: '-' }), of({ error: 'true' }), of({})], ['503 UF', '200', 'error', null]);
+});
+
+test('not sampled is told apart from not kept and from not asked', () => {
+  const first = { cluster_of_proxy: 'ctx1', started: 10 * SLACK }, none = { traces: [], unasked: [], kept_since: { ctx1: SLACK } };
+  assert.equal(verdict(none, first), 'unsampled');
+  assert.equal(verdict({ ...none, kept_since: { ctx1: 10 * SLACK } }, first), 'unknown');
+  assert.equal(verdict({ ...none, kept_since: { ctx2: 0 } }, first), 'unknown');
+  assert.equal(verdict(none, null), 'unknown');
+  assert.equal(verdict({ ...none, unasked: [{ cluster: 'ctx2', reason: 'away' }] }, first), 'unasked');
+  assert.equal(verdict({ ...none, traces: [{}], unasked: [{}] }, first), 'traced');
+});
+
+test('every role and kind of a span has a word in both languages', () => {
+  for (const kind of ['client', 'server', 'internal']) for (const component of [undefined, 'proxy', 'app', 'store', 'other']) {
+    const [row] = rows([traced('a', null, 0, 1, { kind, tags: { component } })]).rows;
+    for (const key of [`inspect.tr.role.${row.role}`, `inspect.tr.kind.${kind}`]) assert.ok(key in korean && key in english, key);
+  }
 });

@@ -6,6 +6,7 @@ import { banner, compareCard, stepsCard } from '../inspect/detail.js';
 import { compareCalls } from '../inspect/compare.js';
 import { List } from '../inspect/list.js';
 import { calls, mainCall, refOf } from '../inspect/story.js';
+import { TraceCard } from '../inspect/trace-card.js';
 import { Again, WhatIf } from '../inspect/tools.js';
 import { lineOf } from '../inspect/yaml.js';
 
@@ -35,11 +36,12 @@ class Inspector {
     this.list = new List(page, id => this.open(id));
     this.again = new Again(page, id => this.open(id));
     this.whatif = new WhatIf();
+    this.trace = new TraceCard(mode => page.replaceQuery({ trace: mode }));
     this.top = h('div', { class: 'insp-top' });
     this.middle = h('div', { class: 'insp-mid' });
     this.right = h('div', { class: 'stack' });
     this.raw = h('div');
-    this.node = h('div', { class: 'insp' }, this.top, h('div', { class: 'ig' }, this.list.node, this.middle, h('div', { class: 'stack' }, this.right, this.again.node, this.whatif.node, this.raw)));
+    this.node = h('div', { class: 'insp' }, this.top, h('div', { class: 'ig' }, this.list.node, h('div', { class: 'insp-mid' }, this.middle, this.trace.node), h('div', { class: 'stack' }, this.right, this.again.node, this.whatif.node, this.raw)));
   }
 
   show(query) {
@@ -51,6 +53,7 @@ class Inspector {
       document.addEventListener('keydown', this.#keys);
     }
     this.#compare(query.get('with'));
+    this.trace.ask(query.get('trace'));
     const id = query.get('req'), wanted = query.has('call') ? Number(query.get('call')) - 1 : null;
     if (id === this.id && this.found) { if (wanted !== null && wanted !== this.chosen) this.#choose(wanted); return; }
     this.#load(id, wanted);
@@ -66,7 +69,7 @@ class Inspector {
     if (topics.has('all') || topics.has('ticker')) this.list.refresh();
   }
 
-  words() { this.list.words(); this.again.words(); this.whatif.words(); this.#draw(); }
+  words() { this.list.words(); this.again.words(); this.whatif.words(); this.trace.words(); this.#draw(); }
 
   open(id) {
     const url = new URL(location.href);
@@ -86,6 +89,7 @@ class Inspector {
     Object.assign(this, { id, found: null, calls: [], now: null, trouble: null, chosen: 0 });
     this.list.select(id);
     this.#draw();
+    this.trace.hide();
     if (id === null) return;
     for (let tries = 1; ; tries += 1) {
       try {
@@ -104,6 +108,8 @@ class Inspector {
     this.calls = calls(this.found.records);
     this.chosen = wanted !== null && this.calls[wanted] ? wanted : mainCall(this.calls, this.found.observed);
     this.#draw();
+    // Without a control plane there is nobody to ask, which the records have said already.
+    if (this.found.reason !== 'NoControlPlane') this.trace.show(id, this.found.records.reduce((first, one) => (first && first.started <= one.started ? first : one), null));
     await this.#explain(mine);
   }
 
