@@ -127,10 +127,13 @@ async fn without_permission_nothing_of_a_manifest_runs_and_the_reason_is_told() 
     apply(&theatre, "pods.yaml", &format!("{own}\n---\n{mapped}"))?;
     let why = eventually("the reason", async || Ok(told(&api, "Failed").await?.into_iter().next())).await?;
     assert!(why.contains("smov up --allow-commands") && why.contains("허용하려면"), "{why}");
-    let waiting = api.call(http::Method::GET, "/api/v1/namespaces/theater-msa/pods/own", None).await?;
-    let statuses = waiting["status"]["containerStatuses"].as_array().unwrap();
-    let own = statuses.iter().find(|status| status["name"] == "own").unwrap();
-    assert_eq!(own["state"]["waiting"]["reason"], "CreateContainerError");
+    // The event and the status are written one after the other.
+    eventually("the container's state", async || {
+        let pod = api.call(http::Method::GET, "/api/v1/namespaces/theater-msa/pods/own", None).await?;
+        let own = pod["status"]["containerStatuses"].as_array().into_iter().flatten().find(|status| status["name"] == "own");
+        Ok(own.is_some_and(|own| own["state"]["waiting"]["reason"] == "CreateContainerError").then_some(()))
+    })
+    .await?;
     crate::theatre::ready_pods(&api, "mapped", 1).await?;
     let ignored = told(&api, "ImageAdjusted").await?;
     assert!(ignored.iter().any(|message| message.contains("are ignored") && message.contains("무시합니다")), "{ignored:?}");
