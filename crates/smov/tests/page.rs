@@ -29,10 +29,7 @@ fn the_configuration_view_passes_its_checks_in_chromium() {
     passes("config-check.mjs");
 }
 
-/// Open: on a mesh that has just started the effect of a kill is not measured within its 60 s, and what comes after falls with it; by hand, on a mesh that
-/// has served for a while, the same script passes. Until that is understood it is played with `--ignored`.
 #[test]
-#[ignore = "open: the effect of a kill is not measured on a mesh that has just started"]
 fn the_deployments_view_passes_its_checks_in_chromium() {
     passes("deployments-check.mjs");
 }
